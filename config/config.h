@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The configuration as the daemon uses it: plain values, already checked. It is filled by load() from YAML through the one
+// field table (config/fields.h), which also gives --check, the commented default file and the error texts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "proto/atcp/params.h"
+#include "proto/base/time.h"
+#include "proto/wire/flow_key.h"
+#include "proto/wire/packet.h"
+
+namespace netchan::config {
+
+enum class Mode : std::uint8_t { automatic, zero_copy, copy, generic };
+enum class RxChecksum : std::uint8_t { automatic, verify, accept_partial, off };
+enum class Idle : std::uint8_t { spin, adaptive, sleep };
+enum class HugePages : std::uint8_t { automatic, yes, no };
+enum class MemoryMode : std::uint8_t { isolated, shared };
+enum class NoClient : std::uint8_t { refuse, drop, hold };
+
+struct Place {  // where a value stands in the file: for errors found later, when the system is looked at
+  int line = 0, column = 0;
+};
+
+struct Interface {
+  std::string name;
+  Mode mode = Mode::automatic;
+  RxChecksum rx_checksum = RxChecksum::automatic;
+  std::uint32_t ring_size = 2048;
+  Place place;
+};
+
+struct Workers {
+  std::vector<std::uint32_t> cores;  // empty: one worker on the first core that the process may use
+  Idle idle = Idle::adaptive;
+  Duration spin = Duration::microseconds(50);
+};
+
+struct Memory {
+  std::uint64_t size = 64ull << 20;
+  std::uint32_t chunk = 4096;
+  HugePages hugepages = HugePages::automatic;
+  std::uint64_t per_client = 32ull << 20;  // logs of one client, both directions together
+};
+
+struct Endpoint {
+  wire::Address address;
+  std::uint16_t port = 0;
+};
+
+struct Prefix {
+  wire::Address address;
+  std::uint8_t length = 128;
+};
+
+struct PortRange {
+  std::uint16_t first = 0, last = 0;
+};
+
+struct Tcp {
+  bool listen = false;               // else connect
+  Endpoint endpoint;                 // local to listen on, remote to connect to
+  PortRange local_ports;             // connect only
+  std::optional<wire::Address> source;
+  std::vector<Prefix> allow;         // listen only; empty: everyone
+  std::uint32_t send_buffer = 256 << 10;     // octets of each stream's logs, powers of two
+  std::uint32_t receive_buffer = 256 << 10;
+  std::uint32_t backlog = 1024;
+  atcp::FlowParams params;
+};
+
+struct Clients {
+  std::vector<std::string> users, groups;  // both empty: only root and the daemon's own user
+  MemoryMode memory = MemoryMode::isolated;
+};
+
+struct Flow {
+  std::string name;
+  std::string interface;             // empty: the one that has the address (or the route)
+  Tcp tcp;
+  Clients clients;
+  NoClient no_client = NoClient::refuse;
+  Place place;
+};
+
+struct Metrics {
+  std::optional<Endpoint> listen;    // none: no exporter
+};
+
+struct Control {
+  std::string socket = "/run/netchan/control.sock";
+  std::string group;
+};
+
+struct ClientSocket {
+  std::string socket = "/run/netchan/netchan.sock";
+  std::string group;
+};
+
+struct Config {
+  std::string file;
+  std::vector<Interface> interfaces;
+  Workers workers;
+  Memory memory;
+  std::vector<Flow> flows;
+  Metrics metrics;
+  Control control;
+  ClientSocket clients;
+};
+
+// All errors of a file at once; what() is the whole text: for each `file:line:column: what`, the line, a caret, what to do.
+class Error : public std::runtime_error {
+ public:
+  Error(const std::string& text, std::size_t count) : std::runtime_error(text), count_(count) {}
+  std::size_t count() const { return count_; }
+
+ private:
+  std::size_t count_;
+};
+
+Config load(const std::string& path);                                  // throws Error
+Config parse(const std::string& text, const std::string& name);       // throws Error
+std::string default_file();                                            // commented YAML, every field with its default
+std::string memory_arithmetic(const Config&);                          // what --check prints: areas, windows, quotas
+// "file:line:column: message" with the line and a caret, for errors found after loading.
+std::string explain(const Config&, Place, const std::string& message, const std::string& what_to_do);
+
+}  // namespace netchan::config

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// atcp: TCP (RFC 9293) as a pure engine. It has no clock, no socket, no heap, no lock and no callback; it is handed
+// `now`, bursts of parsed packets and positions, and is pulled for segments and events by the one worker that owns it.
+//
+//   packets -> receive() -.                      .-> transmit() -> SegmentPlan -> frames
+//   commit(), consume() --+-> connections in ----+-> poll()     -> Event
+//   advance() -----------'    caller's memory    '-> deadline()
+//
+// Octets of payload never pass through the engine. It speaks of *stream positions*: 64-bit, cumulative, 0 is the first
+// payload octet of that direction. receive() says where an arriving payload belongs (Placement: also for octets behind a
+// hole, the worker puts them right to their place); transmit() says which octets of the sender's log to send (Piece).
+// So the engine owns no chunk, and reassembly is a matter of ranges.
+//
+// All state is in the memory span that the constructor gets: trivially copyable, linked by index. snapshot() and
+// restore() move it elsewhere, with times as remainders.
+//
+// One thread. Every call is O(1) or bounded by the burst that it is given; none allocates.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "proto/atcp/counters.h"
+#include "proto/atcp/params.h"
+#include "proto/base/bytes.h"
+#include "proto/base/random.h"
+#include "proto/base/result.h"
+#include "proto/base/time.h"
+#include "proto/wire/drop.h"
+#include "proto/wire/packet.h"
+
+namespace netchan::atcp {
+
+// A connection's name: slot and generation, so that a late name never hits a new connection.
+struct ConnId {
+  std::uint32_t slot = 0xffffffff;
+  std::uint32_t generation = 0;
+  constexpr bool valid() const { return slot != 0xffffffff; }
+  friend constexpr bool operator==(ConnId, ConnId) = default;
+};
+
+struct ListenerId {
+  std::uint32_t slot = 0xffffffff;
+  constexpr bool valid() const { return slot != 0xffffffff; }
+  friend constexpr bool operator==(ListenerId, ListenerId) = default;
+};
+
+// The worker's name for "how to reach that peer": next hop, source MAC, egress. The engine only carries it.
+struct PathId {
+  std::uint32_t index = 0xffffffff;
+  constexpr bool valid() const { return index != 0xffffffff; }
+  friend constexpr bool operator==(PathId, PathId) = default;
+};
+
+// The sender's log: octet at stream position p lies at region offset base + (p mod capacity). Segments that wrap have
+// two pieces. Capacity is a power of two.
+struct SendLog {
+  std::uint32_t region = 0;
+  std::uint32_t capacity = 0;
+  std::uint64_t base = 0;
+};
+
+enum class OpenError : std::uint8_t { no_slot, duplicate };
+
+struct ListenSpec {
+  wire::FlowKey local;   // local address (unspecified = wildcard) and port; interface 0 = any; remote is ignored
+  std::uint64_t cookie;  // comes back in events
+  FlowParams params;
+};
+
+struct ConnectSpec {
+  wire::FlowKey key;
+  std::uint64_t cookie;
+  FlowParams params;
+  SendLog send_log;
+  std::uint32_t receive_capacity;  // octets of receive log behind this connection
+};
+
+enum class Verdict : std::uint8_t {
+  done,      // digested; its payload, if any, is not wanted
+  placed,    // the payload [placement.skip, +length) belongs at `placement.position`; copy or keep it before poll()
+  deferred,  // the connection is waiting for attach(): present the segment again after poll(), once
+  unknown,   // nobody here has this tuple: hand it to the worker that may, or refuse() it
+  dropped,   // see `reason`; already counted
+};
+
+struct Placement {
+  ConnId conn;
+  std::uint64_t cookie;
+  std::uint64_t position;  // of the first octet kept
+  std::uint16_t skip;      // octets of the payload to leave out at its start
+  std::uint16_t length;
+};
+
+struct Segment {
+  const wire::Packet* packet = nullptr;  // in
+  Verdict verdict = Verdict::done;       // out, with the two below
+  wire::Drop reason{};
+  Placement placement{};
+};
+
+struct Piece {
+  std::uint32_t region;
+  std::uint32_t length;
+  std::uint64_t offset;
+};
+
+// One segment to send. Header octets are IP and TCP, complete but for the link layer and the TCP checksum, whose field
+// holds the folded pseudo-header sum; the worker adds header[tcp_offset..] and the payload, and stores the complement.
+struct SegmentPlan {
+  PathId path;                      // invalid for stateless replies: look it up by key
+  wire::FlowKey key;
+  std::uint64_t cookie = 0;         // the connection's
+  std::uint16_t payload_length = 0; // sum of the pieces
+  std::uint8_t header_length = 0;
+  std::uint8_t tcp_offset = 0;
+  std::uint8_t piece_count = 0;
+  std::array<Piece, 2> pieces{};
+  std::array<std::byte, 40 + 60> header{};
+};
+
+enum class CloseReason : std::uint8_t {
+  none, graceful, reset_by_peer, reset_by_us, timed_out, refused, unreachable, no_memory,
+};
+
+// What changed on one connection since the last poll(); all bits of one connection come in one Event.
+struct Event {
+  enum : std::uint32_t {
+    path_wanted = 1,  // call set_path(): nothing is sent before
+    established = 2,  // active: connected; passive: call attach() or abort() now
+    delivered = 4,    // in-order octets end at `delivered_to`
+    released = 8,     // the peer has acknowledged the log up to `released_to`
+    peer_fin = 16,    // the peer's stream ends at `delivered_to`
+    closed = 32,      // the last event of this ConnId; `reason` says why. The name is stale afterwards
+  };
+  ConnId conn;
+  std::uint32_t what = 0;
+  CloseReason reason = CloseReason::none;
+  std::uint64_t cookie = 0;        // the listener's until attach(), then the connection's
+  std::uint64_t delivered_to = 0;
+  std::uint64_t released_to = 0;
+};
+
+enum class State : std::uint8_t {
+  closed, listen, syn_sent, syn_received, established, fin_wait_1, fin_wait_2, close_wait, closing, last_ack, time_wait,
+};
+
+// What `ss -i` shows, for one connection.
+struct Info {
+  State state;
+  wire::FlowKey key;
+  std::uint32_t mss, cwnd, ssthresh, send_window, receive_window, in_flight;  // octets
+  Duration srtt, rttvar, min_rtt, rto;
+  std::uint64_t octets_sent, octets_acknowledged, octets_received;
+  std::uint32_t retransmits, rto_count, fast_recoveries, zero_window_probes;
+};
+
+class Engine {
+ public:
+  static std::size_t memory_size(const Limits&);
+
+  // `memory`: memory_size() octets, 64-aligned, zero, outliving the engine. `secret` keys ISN and flow hash.
+  Engine(const Limits&, MutableBytes memory, AtcpCounters&, wire::DropCounters&, const std::array<std::uint64_t, 2>& secret,
+         Random);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Opening. A listener starts closed to callers: a SYN gets a reset until set_accepting(true).
+  Result<ListenerId, OpenError> listen(const ListenSpec&);
+  void unlisten(ListenerId);
+  void set_accepting(ListenerId, bool);
+  Result<ConnId, OpenError> connect(Instant now, const ConnectSpec&);
+  // `port`: index of the worker's own list of ports, below kMaxPorts; `mtu`: of the path's link, IP octets.
+  static constexpr std::uint32_t kMaxPorts = 64;
+  void set_path(Instant now, ConnId, PathId, std::uint16_t mtu, std::uint32_t port);
+  // Gives a passive connection its client. From here the window is receive_capacity minus what is unconsumed.
+  void attach(Instant now, ConnId, std::uint64_t cookie, const SendLog&, std::uint32_t receive_capacity);
+
+  // The application's side; positions are cumulative and never go back (the caller has validated them).
+  void commit(Instant now, ConnId, std::uint64_t position);   // the log is filled up to here
+  void consume(Instant now, ConnId, std::uint64_t position);  // the application has taken everything up to here
+  void shutdown(Instant now, ConnId);                         // FIN behind what is committed
+  void release(Instant now, ConnId);                          // nobody reads any more: orphaned, ends by itself or by timer
+  void abort(Instant now, ConnId);                            // RST, now
+
+  // The network's side.
+  void receive(Instant now, std::span<Segment> burst);
+  void refuse(Instant now, const wire::Packet&);              // queues the RST that an unknown segment deserves (RFC 9293 3.5.2)
+  bool transmit(Instant now, std::uint32_t port, SegmentPlan&);  // false: nothing to send on that port
+  bool has_output(std::uint32_t port) const;
+
+  Instant deadline() const;   // may have changed after any call above
+  void advance(Instant now);  // due timers, a bounded number
+  void forgive(Duration gap); // the loop itself stood still for `gap`: no timer counts that time against a peer
+
+  std::size_t poll(std::span<Event>);
+  bool info(ConnId, Info&) const;
+  std::uint32_t connection_count() const;
+  template <class F>
+  void for_each_connection(F&&) const;  // F(ConnId); cold, for status
+
+  std::size_t snapshot_size() const;
+  void snapshot(Instant now, MutableBytes out) const;
+  bool restore(Instant now, Bytes in);  // same Limits; false: not a snapshot of this build and these limits
+
+  void check_invariants() const;  // tests: CHECKs every list, count and order
+
+ private:
+  struct Core;
+  Core* core_;
+};
+
+}  // namespace netchan::atcp
