@@ -3,6 +3,8 @@
  * What the XDP program and daemon/port share: map keys and values, verdict counters. C and C++, fixed-width, no padding
  * with unknown contents. Addresses are 16 octets wide (IPv4 as ::ffff:a.b.c.d), ports and VLAN id in network order where
  * they come off the wire, so that the program compares octets and never swaps.
+ *
+ * A map has the name of its key: flows, listeners, connects, addresses; beside them settings, sockets and verdicts.
  */
 #ifndef NETCHAN_STEER_ABI_H
 #define NETCHAN_STEER_ABI_H
@@ -11,22 +13,30 @@
 
 /* One set of maps for each interface, so that no key needs the interface. */
 enum {
-	STEER_MAX_QUEUES = 64,
+	STEER_MAX_QUEUES = 64, /* daemon/port makes `sockets` larger where an interface has more */
 	STEER_MAX_LISTENERS = 1024,
 	STEER_MAX_CONNECTS = 1024,
 	STEER_MAX_FLOWS = 16384,
+	STEER_MAX_ADDRESSES = 1024,
 };
 
 struct steer_address {
 	__u8 octets[16];
 };
 
-/* Map `listeners`: owned local (address, port). An all-zero address (::) is the wildcard of both families' addresses that
- * the interface entry allows. */
+/* Map `listeners`: owned local (address, TCP port). The all-zero address (::) is the wildcard: it owns the port at every
+ * address in `addresses`, of both families, and at no other, so that routed packets pass. */
 struct steer_listener {
 	struct steer_address local;
 	__be16 local_port;
 	__be16 vlan; /* 0: untagged */
+};
+
+/* Map `addresses`: the interface's own addresses, for wildcard listeners. The value is not looked at. */
+struct steer_local {
+	struct steer_address local;
+	__be16 vlan;
+	__u16 zero;
 };
 
 /* Map `connects`: owned (local address, remote address, remote port) -> range of local ports. */
@@ -55,6 +65,22 @@ struct steer_flow {
 /* Value of `listeners` and `flows`. */
 struct steer_owner {
 	__u32 flow; /* index of the flow in the configuration, for counters and debugging */
+};
+
+/*
+ * Map `settings`, one entry, derived by daemon/port from the keys that it has put into the other maps: what there is to
+ * look up at all. With one listener, a packet costs one lookup instead of four, and a tag that no key names costs none.
+ */
+enum steer_kind {
+	STEER_HAS_FLOWS = 1 << 0,
+	STEER_HAS_LISTENERS = 1 << 1,
+	STEER_HAS_WILDCARDS = 1 << 2,
+	STEER_HAS_CONNECTS = 1 << 3,
+};
+struct steer_settings {
+	__u64 vlans[64]; /* bit by VLAN id; bit 0: untagged */
+	__u32 kinds;     /* of steer_kind */
+	__u32 zero;
 };
 
 /*

@@ -2,6 +2,10 @@
 //
 // Steering: the XDP program on one interface and its maps. Attached by a bpf_link held as a file descriptor, so that the
 // program leaves with the process, however it ends. Thread: main.
+//
+// Order at start: Steering (no key yet: everything passes), then a Port for each queue (mode generic where
+// attached_generic() says so) and set_socket for it, then the keys: from each one's moment on its packets are ours.
+// At the end the other way round. A key whose queue has no socket drops its packets, which is what holds them in a restart.
 #pragma once
 
 #include <array>
@@ -26,16 +30,25 @@ class Steering {
 
   bool attached_generic() const;
   int program_fd() const;  // BPF_PROG_TEST_RUN
+  int link_fd() const;
   std::uint32_t program_id() const;
 
+  // TCP ports and VLAN ids in host order; VLAN 0 is untagged. Frames of a VLAN that no key names pass. A key that is there
+  // already, or a full map, throws std::runtime_error; removing one that is not there does nothing.
+  // An unspecified local address (:: or 0.0.0.0) is a wildcard: it owns the TCP port at the addresses of add_address.
   void add_listener(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan, std::uint32_t flow);
   void remove_listener(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan);
+  // One range for each (local, remote, remote_port): two connect flows to one remote need two source addresses.
   void add_connect(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port, std::uint16_t vlan,
                    std::uint16_t first_local_port, std::uint16_t last_local_port);
   void remove_connect(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port, std::uint16_t vlan);
   void add_flow(const wire::FlowKey&, std::uint32_t flow);
   void remove_flow(const wire::FlowKey&);
+  // The interface's own addresses, for wildcard listeners only; as rtnetlink reports them. Adding twice is no error.
+  void add_address(const wire::Address& local, std::uint16_t vlan = 0);
+  void remove_address(const wire::Address& local, std::uint16_t vlan = 0);
   void set_socket(std::uint32_t queue, int xsk_fd);
+  void clear_socket(std::uint32_t queue);  // a closed socket leaves its slot by itself
 
   // Sums over the CPUs.
   std::array<std::uint64_t, STEER_VERDICT_COUNT> verdicts() const;

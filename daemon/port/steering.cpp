@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/port/steering.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <steer.skel.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+#include <vector>
+
+#include "daemon/base/unique_fd.h"
+#include "daemon/port/bpf_log.h"
+#include "daemon/port/device.h"
+#include "daemon/port/hook.h"
+#include "proto/base/check.h"
+
+namespace netchan::port {
+
+// Keys are hashed and compared as octets: no padding.
+static_assert(sizeof(steer_listener) == 20 && sizeof(steer_local) == 20 && sizeof(steer_connect) == 36 &&
+              sizeof(steer_flow) == 40 && sizeof(steer_settings) == 520);
+
+namespace {
+
+struct CloseSkeleton {
+  void operator()(steer_bpf* s) const { steer_bpf__destroy(s); }
+};
+
+steer_address to_key(const wire::Address& a) {
+  steer_address key;
+  std::memcpy(key.octets, a.octets.data(), sizeof key.octets);
+  return key;
+}
+
+// 0.0.0.0 is the same wildcard as ::.
+steer_listener listener_key(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan) {
+  return {to_key(local.is_unspecified() ? wire::Address{} : local), htons(local_port), htons(vlan)};
+}
+steer_connect connect_key(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port,
+                          std::uint16_t vlan) {
+  return {to_key(local), to_key(remote), htons(remote_port), htons(vlan)};
+}
+steer_flow flow_key(const wire::FlowKey& k) {
+  return {to_key(k.local),      to_key(k.remote), htons(k.local_port),
+          htons(k.remote_port), htons(k.vlan),    static_cast<std::uint8_t>(k.protocol), 0};
+}
+steer_local local_key(const wire::Address& local, std::uint16_t vlan) { return {to_key(local), htons(vlan), 0}; }
+
+template <class Key, class Value>
+bool insert(const bpf_map* map, const Key& key, const Value& value, const char* what) {
+  if (bpf_map__update_elem(map, &key, sizeof key, &value, sizeof value, BPF_NOEXIST) == 0) return true;
+  if (errno == EEXIST) return false;
+  throw std::runtime_error(std::string("steering: adding ") + what + ": " +
+                           (errno == E2BIG ? "the map is full" : std::strerror(errno)));
+}
+template <class Key>
+bool erase(const bpf_map* map, const Key& key) {
+  return bpf_map__delete_elem(map, &key, sizeof key, 0) == 0;
+}
+void require_new(bool inserted, const char* what) {
+  if (!inserted) throw std::runtime_error(std::string("steering: ") + what + " belongs to another flow already");
+}
+
+}  // namespace
+
+struct Steering::Loaded {
+  std::unique_ptr<steer_bpf, CloseSkeleton> skeleton;
+  AttachedHook hook;
+  std::uint32_t program_id = 0;
+
+  // What `settings` is derived from: how many keys of each kind, and of each VLAN.
+  std::map<std::uint32_t, std::uint32_t> keys_by_kind;
+  std::map<std::uint16_t, std::uint32_t> keys_by_vlan;
+
+  void key_added(steer_kind kind, std::uint16_t vlan) {
+    ++keys_by_kind[kind];
+    ++keys_by_vlan[vlan];
+    publish();
+  }
+  void key_removed(steer_kind kind, std::uint16_t vlan) {
+    auto drop = [](auto& counts, auto key) {
+      const auto it = counts.find(key);
+      CHECK(it != counts.end());
+      if (--it->second == 0) counts.erase(it);
+    };
+    drop(keys_by_kind, static_cast<std::uint32_t>(kind));
+    drop(keys_by_vlan, vlan);
+    publish();
+  }
+  void publish() {
+    steer_settings s{};
+    for (const auto& [kind, count] : keys_by_kind) s.kinds |= kind;
+    for (const auto& [vlan, count] : keys_by_vlan) s.vlans[vlan / 64 % 64] |= std::uint64_t{1} << (vlan % 64);
+    const std::uint32_t zero = 0;
+    CHECK(bpf_map__update_elem(skeleton->maps.settings, &zero, sizeof zero, &s, sizeof s, BPF_ANY) == 0);
+  }
+};
+
+Steering::Steering(const std::string& interface, std::uint32_t ifindex, Mode mode) : loaded_(std::make_unique<Loaded>()) {
+  const BpfLog bpf_log;
+  auto fail = [&](const char* step) {
+    std::string text = interface + ": " + step + ": " + std::strerror(errno);
+    if (errno == EPERM) text += "; CAP_BPF and CAP_NET_ADMIN are needed";
+    if (!bpf_log.warnings().empty()) text += "\n" + bpf_log.warnings();
+    throw std::runtime_error(text);
+  };
+  loaded_->skeleton.reset(steer_bpf__open());
+  if (!loaded_->skeleton) fail("reading the XDP program");
+  const std::uint32_t queues = query_device(interface).rx_queues;
+  if (queues > STEER_MAX_QUEUES) bpf_map__set_max_entries(loaded_->skeleton->maps.sockets, queues);
+  if (steer_bpf__load(loaded_->skeleton.get()) != 0) fail("loading the XDP program");
+
+  bpf_prog_info info{};
+  std::uint32_t length = sizeof info;
+  if (bpf_obj_get_info_by_fd(program_fd(), &info, &length) == 0) loaded_->program_id = info.id;
+  loaded_->hook = attach_hook(interface, ifindex, program_fd(), mode);
+}
+
+Steering::~Steering() = default;
+
+bool Steering::attached_generic() const { return loaded_->hook.generic; }
+int Steering::program_fd() const { return bpf_program__fd(loaded_->skeleton->progs.steer); }
+int Steering::link_fd() const { return loaded_->hook.link.get(); }
+std::uint32_t Steering::program_id() const { return loaded_->program_id; }
+
+void Steering::add_listener(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan, std::uint32_t flow) {
+  const auto key = listener_key(local, local_port, vlan);
+  require_new(insert(loaded_->skeleton->maps.listeners, key, steer_owner{flow}, "a listener"), "the listening address");
+  loaded_->key_added(local.is_unspecified() ? STEER_HAS_WILDCARDS : STEER_HAS_LISTENERS, vlan);
+}
+void Steering::remove_listener(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan) {
+  if (erase(loaded_->skeleton->maps.listeners, listener_key(local, local_port, vlan)))
+    loaded_->key_removed(local.is_unspecified() ? STEER_HAS_WILDCARDS : STEER_HAS_LISTENERS, vlan);
+}
+
+void Steering::add_connect(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port,
+                           std::uint16_t vlan, std::uint16_t first_local_port, std::uint16_t last_local_port) {
+  const auto key = connect_key(local, remote, remote_port, vlan);
+  const steer_port_range range{first_local_port, last_local_port};
+  require_new(insert(loaded_->skeleton->maps.connects, key, range, "a connect rule"), "this remote, from this address,");
+  loaded_->key_added(STEER_HAS_CONNECTS, vlan);
+}
+void Steering::remove_connect(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port,
+                              std::uint16_t vlan) {
+  if (erase(loaded_->skeleton->maps.connects, connect_key(local, remote, remote_port, vlan)))
+    loaded_->key_removed(STEER_HAS_CONNECTS, vlan);
+}
+
+void Steering::add_flow(const wire::FlowKey& key, std::uint32_t flow) {
+  require_new(insert(loaded_->skeleton->maps.flows, flow_key(key), steer_owner{flow}, "a flow"), "the tuple");
+  loaded_->key_added(STEER_HAS_FLOWS, key.vlan);
+}
+void Steering::remove_flow(const wire::FlowKey& key) {
+  if (erase(loaded_->skeleton->maps.flows, flow_key(key))) loaded_->key_removed(STEER_HAS_FLOWS, key.vlan);
+}
+
+void Steering::add_address(const wire::Address& local, std::uint16_t vlan) {
+  insert(loaded_->skeleton->maps.addresses, local_key(local, vlan), std::uint8_t{1}, "an address");
+}
+void Steering::remove_address(const wire::Address& local, std::uint16_t vlan) {
+  erase(loaded_->skeleton->maps.addresses, local_key(local, vlan));
+}
+
+void Steering::set_socket(std::uint32_t queue, int xsk_fd) {
+  if (bpf_map__update_elem(loaded_->skeleton->maps.sockets, &queue, sizeof queue, &xsk_fd, sizeof xsk_fd, BPF_ANY) != 0)
+    throw std::runtime_error("steering: the socket of queue " + std::to_string(queue) + ": " + std::strerror(errno));
+}
+void Steering::clear_socket(std::uint32_t queue) {
+  bpf_map__delete_elem(loaded_->skeleton->maps.sockets, &queue, sizeof queue, 0);
+}
+
+std::array<std::uint64_t, STEER_VERDICT_COUNT> Steering::verdicts() const {
+  std::array<std::uint64_t, STEER_VERDICT_COUNT> sums{};
+  const int cpus = libbpf_num_possible_cpus();
+  CHECK(cpus > 0);
+  std::vector<std::uint64_t> by_cpu(static_cast<std::size_t>(cpus));
+  for (std::uint32_t v = 0; v < STEER_VERDICT_COUNT; ++v) {
+    if (bpf_map__lookup_elem(loaded_->skeleton->maps.verdicts, &v, sizeof v, by_cpu.data(),
+                             by_cpu.size() * sizeof by_cpu[0], 0) != 0)
+      continue;
+    for (const std::uint64_t n : by_cpu) sums[v] += n;
+  }
+  return sums;
+}
+
+}  // namespace netchan::port
