@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <string_view>
 
 #include "daemon/base/unique_fd.h"
 
@@ -40,7 +41,7 @@ class Asker {
 
 }  // namespace
 
-Device query_device(const std::string& interface) {
+Device Device::open(const std::string& interface) {
   Asker asker(interface);
   Device d;
   d.name = interface;
@@ -57,7 +58,7 @@ Device query_device(const std::string& interface) {
   ethtool_channels channels{};
   channels.cmd = ETHTOOL_GCHANNELS;
   if (asker.ethtool(channels)) {
-    d.rx_queues = std::max(1u, channels.combined_count + channels.rx_count);
+    d.queues = std::max(1u, channels.combined_count + channels.rx_count);
     d.tx_queues = std::max(1u, channels.combined_count + channels.tx_count);
   }
   ethtool_value flags{};
@@ -66,14 +67,10 @@ Device query_device(const std::string& interface) {
   return d;
 }
 
-bool is_virtual(std::string_view driver) {
+bool Device::is_virtual() const {
   static constexpr std::array<std::string_view, 8> kVirtual = {"veth",    "virtio_net", "tun",     "bridge",
                                                                "macvlan", "dummy",      "vmxnet3", "xen_netfront"};
   return std::find(kVirtual.begin(), kVirtual.end(), driver) != kVirtual.end();
-}
-
-wire::RxChecksum automatic_rx_checksum(std::string_view driver) {
-  return is_virtual(driver) ? wire::RxChecksum::accept_partial : wire::RxChecksum::verify;
 }
 
 }  // namespace netchan::port

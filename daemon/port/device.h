@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "proto/wire/packet.h"
 
@@ -15,21 +14,23 @@ namespace netchan::port {
 struct Device {
   std::string name;
   std::uint32_t ifindex = 0;
-  std::string driver;             // "veth", "ixgbe"; empty when it does not say
+  std::string driver;            // "veth", "ixgbe"; empty when it does not say
   wire::MacAddress mac{};
   std::uint32_t mtu = 0;
-  std::uint32_t rx_queues = 1;    // each needs a port
+  std::uint32_t queues = 1;      // of the receive side: each needs a port
   std::uint32_t tx_queues = 1;
-  bool up = false;                // administratively
-  bool strips_vlan = false;       // takes 802.1Q tags off before XDP: tagged frames look untagged to the program
+  bool up = false;               // administratively
+  bool strips_vlan = false;      // takes 802.1Q tags off before XDP: tagged frames look untagged to the program
+
+  // Throws std::runtime_error when there is no such interface.
+  static Device open(const std::string& interface);
+
+  // Does it run over memory, where a sender's checksum is left unfinished because nobody could damage it?
+  bool is_virtual() const;
+  // config's rx_checksum: auto.
+  wire::RxChecksum automatic_rx_checksum() const {
+    return is_virtual() ? wire::RxChecksum::accept_partial : wire::RxChecksum::verify;
+  }
 };
-
-// Throws std::runtime_error when there is no such interface.
-Device query_device(const std::string& interface);
-
-// Does it run over memory, where a sender's checksum is left unfinished because nobody could damage it?
-bool is_virtual(std::string_view driver);
-// config's rx_checksum: auto.
-wire::RxChecksum automatic_rx_checksum(std::string_view driver);
 
 }  // namespace netchan::port

@@ -110,7 +110,7 @@ Steering::Steering(const std::string& interface, std::uint32_t ifindex, Mode mod
   };
   loaded_->skeleton.reset(steer_bpf__open());
   if (!loaded_->skeleton) fail("reading the XDP program");
-  const std::uint32_t queues = query_device(interface).rx_queues;
+  const std::uint32_t queues = Device::open(interface).queues;
   if (queues > STEER_MAX_QUEUES) bpf_map__set_max_entries(loaded_->skeleton->maps.sockets, queues);
   if (steer_bpf__load(loaded_->skeleton.get()) != 0) fail("loading the XDP program");
 
