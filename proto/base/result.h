@@ -18,9 +18,9 @@ class [[nodiscard]] Result {
   constexpr Result(const E& error) : error_(error), ok_(false) {}  // NOLINT(google-explicit-constructor)
 
   constexpr explicit operator bool() const { return ok_; }
-  constexpr const T& value() const { CHECK(ok_); return value_; }
-  constexpr T& value() { CHECK(ok_); return value_; }
-  constexpr const E& error() const { CHECK(!ok_); return error_; }
+  constexpr const T& value() const { NETCHAN_CHECK(ok_); return value_; }
+  constexpr T& value() { NETCHAN_CHECK(ok_); return value_; }
+  constexpr const E& error() const { NETCHAN_CHECK(!ok_); return error_; }
   constexpr const T* operator->() const { return &value(); }
   constexpr const T& operator*() const { return value(); }
 
