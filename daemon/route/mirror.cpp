@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// RouteMirror. A notification about links, addresses or routes is taken as a hint: the table is read again, once for all
+// hints that wait. That is more work than applying each message and much less to get wrong: the kernel does not announce
+// the IPv4 routes that it drops with an interface or an address, and replaces entries under rules of its own. Neighbours
+// change often and one by one, and are announced completely: those messages are applied.
+#include <libmnl/libmnl.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+
+#include "daemon/route/decode.h"
+#include "daemon/route/netlink.h"
+#include "daemon/route/route.h"
+
+namespace netchan::route {
+namespace {
+
+constexpr unsigned kGroups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_NEIGH};
+// Of the kernel's headers 5.16 and later.
+constexpr std::uint16_t kNdaFlagsExt = 15;       // NDA_FLAGS_EXT
+constexpr std::uint32_t kNtfExtManaged = 1 << 0; // NTF_EXT_MANAGED
+// A next hop that does not answer is asked for again after 1, 2, 4 ... 32 calls of keep_alive (seconds): soon enough when
+// it comes back silently, and no broadcast storm for a thousand addresses that were never there.
+constexpr std::uint32_t kLongestPause = 32;
+
+struct Followed {
+  std::uint32_t ifindex;
+  wire::Address address;
+  bool resolved = false;
+  bool managed = false;
+  std::uint32_t pause = 1;  // keep_alive calls between questions
+  std::uint32_t due = 1;    // until the next
+};
+
+}  // namespace
+
+struct RouteMirror::State {
+  NeighbourTable& table;
+  Netlink events{kGroups};
+  Netlink questions{{}};
+  std::shared_ptr<const RouteView> view = std::make_shared<RouteView>();
+  std::vector<Followed> followed;  // by slot
+  RouteCounters counters;
+
+  explicit State(NeighbourTable& t) : table(t) {}
+
+  std::shared_ptr<const RouteView> read_view();
+  void read_neighbours();
+  void apply(const Neighbour&);
+  void ask_kernel(Followed&);
+  void look(const Followed&);
+  int question(std::uint16_t type, const Followed&, std::uint8_t flags, std::uint32_t flags_ext, const Netlink::OnMessage&);
+};
+
+std::shared_ptr<const RouteView> RouteMirror::State::read_view() {
+  auto fresh = std::make_shared<RouteView>();
+  questions.dump(RTM_GETLINK, AF_UNSPEC, [&](const nlmsghdr& m) {
+    if (auto link = decode_link(m)) fresh->links.push_back(std::move(*link));
+  });
+  questions.dump(RTM_GETADDR, AF_UNSPEC, [&](const nlmsghdr& m) {
+    if (const auto address = decode_address(m)) fresh->addresses.push_back(*address);
+  });
+  for (const std::uint8_t family : {AF_INET, AF_INET6})
+    questions.dump(RTM_GETROUTE, family, [&](const nlmsghdr& m) {
+      for (const Route& route : decode_route(m)) fresh->routes.push_back(route);
+    });
+  std::stable_sort(fresh->routes.begin(), fresh->routes.end(), RouteView::order);
+  counters.dumps.add(4);
+  return fresh;
+}
+
+// After lost messages: what is followed and not in the kernel's table is not resolved.
+void RouteMirror::State::read_neighbours() {
+  std::vector<Neighbour> present;
+  questions.dump(RTM_GETNEIGH, AF_UNSPEC, [&](const nlmsghdr& m) {
+    if (const auto n = decode_neighbour(m)) present.push_back(*n);
+  });
+  counters.dumps.add();
+  std::vector<bool> found(followed.size());
+  for (const Neighbour& n : present)
+    if (const auto slot = table.find(n.ifindex, n.address)) {
+      found[*slot] = true;
+      apply(n);
+    }
+  for (std::size_t slot = 0; slot < found.size(); ++slot)
+    if (!found[slot]) apply({followed[slot].ifindex, followed[slot].address, {}, false});
+}
+
+void RouteMirror::State::apply(const Neighbour& n) {
+  const auto slot = table.find(n.ifindex, n.address);
+  if (!slot) return;  // nobody has asked for it
+  Followed& f = followed[*slot];
+  table.write(*slot, n.entry);
+  f.resolved = n.entry.resolved;
+  f.managed = n.managed;
+  if (f.resolved) f.pause = f.due = 1;
+}
+
+int RouteMirror::State::question(std::uint16_t type, const Followed& f, std::uint8_t flags, std::uint32_t flags_ext,
+                                 const Netlink::OnMessage& call) {
+  alignas(nlmsghdr) std::array<char, 256> place{};
+  nlmsghdr& request = *mnl_nlmsg_put_header(place.data());
+  request.nlmsg_type = type;
+  if (type == RTM_NEWNEIGH) request.nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+  auto& header = *static_cast<ndmsg*>(mnl_nlmsg_put_extra_header(&request, sizeof(ndmsg)));
+  header.ndm_family = f.address.is_v4() ? AF_INET : AF_INET6;
+  header.ndm_ifindex = static_cast<int>(f.ifindex);
+  header.ndm_flags = flags;
+  if (f.address.is_v4()) {
+    mnl_attr_put(&request, NDA_DST, 4, f.address.octets.data() + 12);
+  } else {
+    mnl_attr_put(&request, NDA_DST, 16, f.address.octets.data());
+  }
+  if (flags_ext != 0) mnl_attr_put_u32(&request, kNdaFlagsExt, flags_ext);
+  return questions.ask(request, call);
+}
+
+// NTF_USE: behave as if a packet were to be sent there now: resolve, or check what is stale. A next hop that has answered is
+// also given to the kernel's care (NTF_EXT_MANAGED: it checks again by itself every few seconds); kernels before 5.16 ignore
+// that attribute, and NTF_USE comes with every keep_alive. One that never answered is not: the kernel would broadcast for it
+// every five seconds for ever.
+void RouteMirror::State::ask_kernel(Followed& f) {
+  counters.neighbour_requests.add();
+  if (question(RTM_NEWNEIGH, f, NTF_USE, f.resolved ? kNtfExtManaged : 0, {}) != 0) counters.neighbour_refusals.add();
+  look(f);
+}
+
+void RouteMirror::State::look(const Followed& f) {
+  bool seen = false;
+  const int error = question(RTM_GETNEIGH, f, 0, 0, [&](const nlmsghdr& m) {
+    if (const auto n = decode_neighbour(m)) {
+      seen = true;
+      apply(*n);
+    }
+  });
+  if (!seen && error != 0) apply({f.ifindex, f.address, {}, false});
+}
+
+RouteMirror::RouteMirror(NeighbourTable& table) : state_(std::make_unique<State>(table)) {
+  state_->view = state_->read_view();
+  state_->counters.views.add();
+}
+
+RouteMirror::~RouteMirror() = default;
+
+int RouteMirror::fd() const { return state_->events.fd(); }
+std::shared_ptr<const RouteView> RouteMirror::view() const { return state_->view; }
+const RouteCounters& RouteMirror::counters() const { return state_->counters; }
+
+bool RouteMirror::dispatch() {
+  State& s = *state_;
+  bool stale = false;
+  const bool complete = s.events.receive([&](const nlmsghdr& m) {
+    s.counters.notifications.add();
+    if (m.nlmsg_type != RTM_NEWNEIGH && m.nlmsg_type != RTM_DELNEIGH) {
+      stale = true;
+    } else if (const auto n = decode_neighbour(m)) {
+      s.apply(*n);
+    }
+  });
+  if (!complete) {
+    s.counters.lost.add();
+    s.read_neighbours();
+  }
+  if (complete && !stale) return false;
+  auto fresh = s.read_view();
+  if (fresh->links == s.view->links && fresh->addresses == s.view->addresses && fresh->routes == s.view->routes) return false;
+  s.view = std::move(fresh);
+  s.counters.views.add();
+  return true;
+}
+
+std::optional<std::uint32_t> RouteMirror::resolve(std::uint32_t ifindex, const wire::Address& next_hop) {
+  State& s = *state_;
+  const auto slot = s.table.find_or_add(ifindex, next_hop);
+  if (!slot) {
+    s.counters.neighbour_full.add();
+    return std::nullopt;
+  }
+  if (*slot == s.followed.size()) {
+    s.followed.push_back({ifindex, next_hop});
+    s.counters.neighbours.add();
+    s.look(s.followed[*slot]);  // the kernel may know it already
+  }
+  if (Followed& f = s.followed[*slot]; !f.managed) s.ask_kernel(f);
+  return slot;
+}
+
+void RouteMirror::keep_alive() {
+  for (Followed& f : state_->followed) {
+    if (f.managed || --f.due != 0) continue;
+    if (!f.resolved) f.pause = std::min(2 * f.pause, kLongestPause);
+    f.due = f.pause;
+    state_->ask_kernel(f);
+  }
+}
+
+}  // namespace netchan::route
