@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// One row for each worker.
+#pragma once
+
+#include "proto/base/counters.h"
+
+#define WORKER_COUNTERS(X)                                                                               \
+  X(iterations, "Turns of the loop.")                                                                    \
+  X(busy_iterations, "Turns of the loop that found work.")                                               \
+  X(sleeps, "Times the worker slept in epoll.")                                                          \
+  X(frames_in, "Frames taken from ports and hand-off rings.")                                            \
+  X(frames_out, "Frames given to ports.")                                                                \
+  X(partial_checksums, "Frames whose unfinished checksum offload was believed (rx_checksum).")           \
+  X(octets_placed, "Payload octets copied to receive logs.")                                             \
+  X(octets_gathered, "Payload octets copied from send logs.")                                            \
+  X(handoffs_out, "Frames given to another worker, which may own their connection.")                     \
+  X(handoffs_in, "Frames taken from another worker.")                                                    \
+  X(streams_opened, "Streams given to clients.")                                                         \
+  X(streams_closed, "Streams that ended and were freed.")                                                \
+  X(accepts_refused, "Established connections that no client could take.")                               \
+  X(violations, "Sessions ended because the client broke the contract.")                                 \
+  X(news_delayed, "Times a client's news ring was full.")                                                \
+  X(stalls, "Times the loop itself stood still for long, and timers were forgiven the gap.")
+
+namespace netchan::worker {
+NETCHAN_COUNTER_ROW(WorkerCounters, WORKER_COUNTERS)
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/worker/egress.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "proto/base/check.h"
+#include "proto/wire/checksum.h"
+
+namespace netchan::worker {
+namespace {
+
+constexpr std::size_t kLinkHeader = 14;
+// The frame begins 2 octets into its chunk, so that the IP header is aligned to 16.
+constexpr std::uint16_t kFrameOffset = 2;
+constexpr std::size_t kTcpChecksumAt = 16;
+
+}  // namespace
+
+Egress::Egress(const netalloc::Umem& umem, netalloc::ChunkCache& cache, atcp::Engine& engine, Streams& streams, Paths& paths,
+               const PortMap& port_map, WorkerCounters& counters, wire::DropCounters& drops)
+    : umem_(umem), cache_(cache), engine_(engine), streams_(streams), paths_(paths), port_map_(port_map),
+      counters_(counters), drops_(drops) {}
+
+std::size_t Egress::to_port(Instant now, std::span<WorkerPort> ports, std::uint32_t port) {
+  WorkerPort& p = ports[port];
+  std::size_t total = 0;
+  std::array<Frame, kBurst> batch;
+  while (total < kTurn && engine_.has_output(port)) {
+    const std::size_t room = std::min<std::size_t>(p.port->tx_room(), kBurst);
+    std::size_t n = 0, pulled = 0;
+    while (n < room) {
+      const Chunk chunk = cache_.get();
+      if (!chunk.valid()) break;
+      if (!engine_.transmit(now, port, plan_)) {
+        cache_.put(chunk);
+        break;
+      }
+      ++pulled;
+      batch[n].chunk = chunk;
+      if (make_frame(plan_, batch[n]))
+        ++n;
+      else
+        cache_.put(chunk);
+    }
+    const std::size_t taken = p.port->transmit({batch.data(), n});
+    for (std::size_t i = taken; i < n; ++i) {  // cannot be while tx_room() is right; a lost segment is sent again by TCP
+      drops_.add(wire::Drop::tx_ring_full);
+      cache_.put(batch[i].chunk);
+    }
+    counters_.frames_out.add(taken);
+    total += pulled;
+    if (pulled == 0) break;
+  }
+  return total;
+}
+
+bool Egress::make_frame(const atcp::SegmentPlan& plan, Frame& frame) {
+  const atcp::PathId path = plan.path.valid() ? plan.path : paths_.find(plan.key);
+  const MutableBytes chunk = umem_.octets(frame.chunk).subspan(kFrameOffset);
+  std::byte* const to = chunk.data();
+  if (!path.valid() || !paths_.write_link_header(path, plan.key.local.is_v4(), to)) {
+    drops_.add(wire::Drop::no_path);
+    return false;
+  }
+  const std::size_t headers = kLinkHeader + plan.header_length;
+  const std::size_t length = headers + plan.payload_length;
+  CHECK(length <= chunk.size());
+  std::memcpy(to + kLinkHeader, plan.header.data(), plan.header_length);
+
+  // The checksum field holds the pseudo-header's folded sum; header and payload are added to it.
+  std::byte* const tcp = to + kLinkHeader + plan.tcp_offset;
+  wire::PartialSum sum = wire::checksum_add(0, {tcp, static_cast<std::size_t>(plan.header_length - plan.tcp_offset)});
+  std::size_t at = headers;
+  for (std::size_t i = 0; i < plan.piece_count; ++i) {
+    const atcp::Piece& piece = plan.pieces[i];
+    const Bytes from = streams_.send_log(piece.region, piece.offset, piece.length);
+    sum = wire::checksum_copy(sum, chunk.subspan(at, piece.length), from, ((at - headers) & 1) != 0);
+    at += piece.length;
+  }
+  counters_.octets_gathered.add(plan.payload_length);
+  store(tcp + kTcpChecksumAt, wire::checksum_finish(sum));
+  frame.offset = kFrameOffset;
+  frame.length = static_cast<std::uint16_t>(length);
+  return true;
+}
+
+}  // namespace netchan::worker

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// One configured flow as a worker needs it; made by composition from the configuration, fixed while the worker runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/atcp/params.h"
+#include "proto/wire/flow_key.h"
+
+namespace netchan::worker {
+
+struct AllowedPrefix {
+  wire::Address address;
+  std::uint8_t length = 0;  // of the 128-bit form
+
+  bool contains(const wire::Address& a) const {
+    for (std::uint32_t bit = 0; bit < length; bit += 8) {
+      const std::uint32_t left = length - bit;
+      const auto mask = static_cast<std::uint8_t>(left >= 8 ? 0xff : 0xff << (8 - left));
+      if ((a.octets[bit / 8] ^ address.octets[bit / 8]) & mask) return false;
+    }
+    return true;
+  }
+};
+
+struct FlowSpec {
+  std::string name;
+  bool listen = false;
+  wire::FlowKey local;                    // listen: local address and port
+  std::uint16_t first_port = 0, last_port = 0;  // connect: the flow's local ports
+  std::vector<AllowedPrefix> allow;       // listen; empty: everyone
+  std::uint32_t send_capacity = 0, receive_capacity = 0;  // of each stream's logs, powers of two
+  atcp::FlowParams params;
+};
+
+}  // namespace netchan::worker

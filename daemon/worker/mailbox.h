@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What main and a worker say to each other: commands one way, reports the other, each through a bounded ring between just
+// those two threads. Objects travel by move; what a worker is done with goes back to main to be freed there.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <variant>
+
+#include "daemon/base/doorbell.h"
+#include "daemon/base/spsc_ring.h"
+#include "daemon/route/route.h"
+#include "daemon/shm/lane.h"
+#include "proto/wire/flow_key.h"
+
+namespace netchan::worker {
+
+// ---- main to worker
+struct AddLane { std::unique_ptr<session::Lane> lane; };
+struct RetireLane { std::uint64_t client; };
+struct AttachFlow { std::uint64_t client; std::uint32_t flow; };
+struct DetachFlow { std::uint64_t client; std::uint32_t flow; };
+struct Dial {
+  std::uint64_t client;
+  std::uint64_t correlation;
+  std::uint32_t flow;
+  wire::FlowKey key;  // local_port 0: the worker picks one of its own share of the flow's range
+};
+struct NewRoutes { std::shared_ptr<const route::RouteView> view; };
+struct Resolved { std::uint32_t ifindex; wire::Address next_hop; std::uint32_t neighbour; };
+struct Stop {};  // reset every connection, give back every lane, report Stopped
+using Command = std::variant<std::monostate, AddLane, RetireLane, AttachFlow, DetachFlow, Dial, NewRoutes, Resolved, Stop>;
+
+// ---- worker to main
+struct LaneBack { std::unique_ptr<session::Lane> lane; };
+struct Lied { std::uint64_t client; shm::Violation violation; };
+struct DialFailed { std::uint64_t client; std::uint64_t correlation; shm::CloseCode code; };
+struct Resolve { std::uint32_t ifindex; wire::Address next_hop; };
+struct RoutesBack { std::shared_ptr<const route::RouteView> view; };
+struct PortTrouble { std::uint32_t ifindex; std::uint32_t queue; bool gone; };  // gone, else link down
+struct Stopped {};
+using Report = std::variant<std::monostate, LaneBack, Lied, DialFailed, Resolve, RoutesBack, PortTrouble, Stopped>;
+
+// Rings of 2^12: more than the lanes and next hops that a worker may have together, so a report that must arrive does.
+class Mailbox {
+ public:
+  // Main's thread.
+  bool send(Command&&);            // and wakes the worker
+  bool take(Report& out) { return reports_.pop(out); }
+  int reports_fd() const { return main_bell_.fd(); }  // readable: acknowledge(), then take until empty
+  void acknowledge() { main_bell_.clear(); }
+
+  // The worker's thread.
+  bool take(Command& out) { return commands_.pop(out); }
+  bool has_commands() const { return !commands_.empty(); }
+  bool report(Report&&);           // and wakes main
+  int wake_fd() const { return worker_bell_.fd(); }   // edge-triggered, never read
+  void set_sleeping(bool asleep);  // full fence behind `true`: look again before sleeping
+
+  // Any thread: wakes the worker if it sleeps (hand-off).
+  void wake_if_sleeping();
+
+ private:
+  SpscRing<Command> commands_{12};
+  SpscRing<Report> reports_{12};
+  Doorbell worker_bell_, main_bell_;
+  alignas(64) std::atomic<std::uint32_t> sleeping_{0};
+};
+
+}  // namespace netchan::worker

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Streams, from the client to the engine: touched and active streams are looked at, what their lines say (checked by the
+// lane) is told to the engine. Also dialling, since it begins with a client, and the two ways to rest: armed and cold.
+#include <array>
+
+#include "daemon/worker/stream_table.h"
+#include "daemon/worker/streams.h"
+#include "proto/base/check.h"
+
+namespace netchan::worker {
+
+std::size_t Streams::clients(Instant now) {
+  now_ = now;
+  constexpr std::size_t kTouches = 64;  // of one lane in one iteration, so that no client starves another
+  std::size_t work = 0;
+  for (std::size_t h = 0; h < hot_.size();) {
+    const std::uint32_t l = hot_[h];
+    LaneSlot& slot = lanes_[l];
+    std::array<session::StreamRef, kTouches> touched;
+    const std::size_t n = slot.lane->take_touched(touched);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (touched[i].number >= slot.by_number.size()) continue;
+      const std::uint32_t index = slot.by_number[touched[i].number];
+      if (index != kNoStream && streams_[index].ref == touched[i]) activate(now, index);
+    }
+    if (n > 0) slot.last_touch = now;
+    work += n;
+    check_violation(now, l);  // may take the lane out of hot_
+    if (h < hot_.size() && hot_[h] == l) {
+      if (n == 0 && now - slot.last_touch > kCoolAfter && cool(now, slot)) {
+        hot_[h] = hot_.back();
+        hot_.pop_back();
+      } else {
+        ++h;
+      }
+    }
+  }
+
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    const std::uint32_t index = active_[i];
+    Stream& s = streams_[index];
+    if (s.used && look(now, index)) {
+      s.last_change = now;
+      lanes_[s.lane].last_touch = now;
+      ++work;
+    }
+    const bool resting = s.used && now - s.last_change > kArmAfter && lanes_[s.lane].lane->arm(s.ref);
+    if (s.used && !resting) {
+      active_[kept++] = index;
+      continue;
+    }
+    s.active = false;
+    if (!s.used && !s.in_news) free_.push_back(index);
+  }
+  active_.resize(kept);
+  return work;
+}
+
+bool Streams::look(Instant now, std::uint32_t index) {
+  Stream& s = streams_[index];
+  if (s.client_done) return false;
+  const auto wish = lanes_[s.lane].lane->read_wish(s.ref);
+  if (!wish) {
+    if (!lanes_[s.lane].retiring) check_violation(now, s.lane);
+    return false;
+  }
+  bool changed = false;
+  if (wish->committed != s.committed) {
+    s.committed = wish->committed;
+    if (!s.engine_done) engine_.commit(now, s.conn, s.committed);
+    changed = true;
+  }
+  if (wish->consumed != s.consumed) {
+    s.consumed = wish->consumed;
+    if (!s.engine_done) engine_.consume(now, s.conn, s.consumed);
+    changed = true;
+  }
+  const std::uint32_t fresh = wish->requests & ~s.requests;
+  if (fresh == 0) return changed;
+  s.requests = wish->requests;
+  if (fresh & shm::request::abort) {
+    if (!s.engine_done) engine_.abort(now, s.conn);
+    s.client_done = true;
+  } else if (fresh & shm::request::close) {
+    if (!s.engine_done) {
+      engine_.shutdown(now, s.conn);
+      engine_.release(now, s.conn);
+    }
+    s.client_done = true;
+  } else if (!s.engine_done) {
+    engine_.shutdown(now, s.conn);
+  }
+  if (!lanes_[s.lane].retiring) free_if_done(index);
+  return true;
+}
+
+// ---- dialling ---------------------------------------------------------------------------------------------------------
+
+void Streams::dial(Instant now, const Dial& d) {
+  const std::uint32_t lane_index = lane_of(d.client);
+  if (lane_index == kNoStream) return;  // gone meanwhile
+  const FlowSpec& spec = specs_[d.flow];
+  const std::uint32_t index = allocate();
+  if (index == kNoStream) {
+    mailbox_.report(DialFailed{d.client, d.correlation, shm::CloseCode::no_memory});
+    return;
+  }
+  LaneSlot& slot = lanes_[lane_index];
+  Stream& s = streams_[index];
+  // The local port: a random start in this worker's share of the range (port mod workers), then the next free (RFC 6056 3.3.1).
+  wire::FlowKey key = d.key;
+  const std::uint32_t count = (spec.last_port - spec.first_port + workers_ - worker_) / workers_;
+  const auto ref = count == 0 ? std::nullopt
+                              : slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
+                                                       {key.local, key.remote, 0, key.remote_port, d.flow, d.correlation});
+  atcp::ConnId conn;
+  if (ref) {
+    const std::uint32_t start = random_.below(count);
+    for (std::uint32_t n = 0; n < count && !conn.valid(); ++n) {
+      key.local_port = static_cast<std::uint16_t>(spec.first_port + worker_ + (start + n) % count * workers_);
+      const auto opened = engine_.connect(now, {key, index, spec.params,
+                                                {lane_index, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
+                                                slot.lane->receive_capacity(*ref)});
+      if (opened)
+        conn = opened.value();
+      else if (opened.error() != atcp::OpenError::duplicate)
+        break;
+    }
+  }
+  if (!conn.valid()) {
+    if (ref) slot.lane->close_stream(*ref);
+    s.used = false;
+    free_.push_back(index);
+    mailbox_.report(DialFailed{d.client, d.correlation, shm::CloseCode::no_memory});
+    return;
+  }
+  s.conn = conn;
+  s.ref = *ref;
+  s.lane = lane_index;
+  s.flow = d.flow;
+  s.correlation = d.correlation;
+  slot.lane->stream(*ref).local_port = key.local_port;
+  slot.lane->set_state(*ref, shm::StreamState::opening, shm::CloseCode::none);
+  if (slot.by_number.size() <= ref->number) slot.by_number.resize(ref->number + 1, kNoStream);
+  slot.by_number[ref->number] = index;
+  counters_.streams_opened.add();
+  activate(now, index);
+  add_news(index, news::dialing);
+}
+
+// ---- resting ----------------------------------------------------------------------------------------------------------
+
+// Nobody looks at a cold lane: its client rings. The look after need_wakeup closes the race with a touch just made. The
+// caller takes it out of hot_.
+bool Streams::cool(Instant now, LaneSlot& slot) {
+  slot.lane->set_need_wakeup(true);
+  if (slot.lane->has_touches()) {
+    slot.lane->set_need_wakeup(false);
+    slot.last_touch = now;
+    return false;
+  }
+  slot.hot = false;
+  return true;
+}
+
+void Streams::heat(Instant now, std::uint32_t lane) {
+  if (lane >= lanes_.size() || !lanes_[lane].lane || lanes_[lane].retiring) return;
+  if (!lanes_[lane].hot) lanes_[lane].lane->set_need_wakeup(false);
+  make_hot(now, lane);
+}
+
+bool Streams::prepare_sleep(Instant now) {
+  if (!news_.empty()) return false;
+  for (const std::uint32_t index : active_)
+    if (streams_[index].used && !lanes_[streams_[index].lane].lane->arm(streams_[index].ref)) return false;
+  for (const std::uint32_t index : active_) {
+    streams_[index].active = false;
+    if (!streams_[index].used) free_.push_back(index);
+  }
+  active_.clear();
+  while (!hot_.empty()) {
+    if (!cool(now, lanes_[hot_.back()])) return false;
+    hot_.pop_back();
+  }
+  return true;
+}
+
+}  // namespace netchan::worker

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Streams, from the engine to the client: events become facts in the stream's line and news in the lane's ring.
+#include <algorithm>
+
+#include "daemon/worker/stream_table.h"
+#include "daemon/worker/streams.h"
+#include "proto/base/check.h"
+
+namespace netchan::worker {
+namespace {
+
+shm::CloseCode close_code(atcp::CloseReason r) {
+  switch (r) {
+    case atcp::CloseReason::none:
+    case atcp::CloseReason::graceful: return shm::CloseCode::graceful;
+    case atcp::CloseReason::reset_by_peer: return shm::CloseCode::reset_by_peer;
+    case atcp::CloseReason::reset_by_us: return shm::CloseCode::reset_by_us;
+    case atcp::CloseReason::timed_out: return shm::CloseCode::timed_out;
+    case atcp::CloseReason::refused: return shm::CloseCode::refused;
+    case atcp::CloseReason::unreachable: return shm::CloseCode::unreachable;
+    case atcp::CloseReason::no_memory: return shm::CloseCode::no_memory;
+  }
+  return shm::CloseCode::graceful;
+}
+
+}  // namespace
+
+std::size_t Streams::events(Instant now) {
+  now_ = now;
+  std::size_t total = 0;
+  for (std::size_t n; (n = engine_.poll(batch_)) > 0; total += n)
+    for (std::size_t i = 0; i < n; ++i) handle(now, batch_[i]);
+  if (!pathless_.empty() && paths_.changed()) retry_paths(now);
+  return total;
+}
+
+void Streams::handle(Instant now, const atcp::Event& e) {
+  if (e.what & atcp::Event::path_wanted) {
+    atcp::Info info;
+    if (engine_.info(e.conn, info)) {
+      const bool passive = (e.cookie & kListenerCookie) != 0;
+      const FlowSpec* spec = passive ? &specs_[e.cookie & ~kListenerCookie] : nullptr;
+      const auto allows = [&](const AllowedPrefix& p) { return p.contains(info.key.remote); };
+      if (passive && !spec->allow.empty() && std::none_of(spec->allow.begin(), spec->allow.end(), allows)) {
+        drops_.add(wire::Drop::not_allowed);
+        engine_.abort(now, e.conn);  // it has no path yet, so nothing is sent
+        return;
+      }
+      path_wanted(now, e.conn, info.key);
+    }
+  }
+  if (e.cookie & kListenerCookie) {
+    if (e.what & atcp::Event::established && !(e.what & atcp::Event::closed)) accept(now, e);
+    return;  // a half-open connection that ended concerns nobody
+  }
+
+  const auto index = static_cast<std::uint32_t>(e.cookie);
+  Stream& s = streams_[index];
+  if (!s.used || s.conn != e.conn) return;
+  session::Lane& lane = *lanes_[s.lane].lane;
+  std::uint32_t bits = 0;
+  if (e.what & atcp::Event::established) {
+    lane.set_state(s.ref, shm::StreamState::open, shm::CloseCode::none);
+    bits |= news::connected;
+  }
+  if (e.what & atcp::Event::delivered && e.delivered_to != s.delivered) {
+    s.delivered = e.delivered_to;
+    lane.set_delivered(s.ref, s.delivered);
+    bits |= news::data;
+  }
+  if (e.what & atcp::Event::released && e.released_to != s.released) {
+    s.released = e.released_to;
+    lane.set_released(s.ref, s.released);
+    const std::uint64_t want = lane.want_writable(s.ref);
+    if (want != 0 && s.released >= want) bits |= news::writable;
+  }
+  if (e.what & atcp::Event::peer_fin) {
+    lane.set_state(s.ref, shm::StreamState::peer_finished, shm::CloseCode::none);
+    bits |= news::peer_fin;
+  }
+  if (e.what & atcp::Event::closed) {
+    refresh_one(index);
+    s.engine_done = true;
+    s.code = close_code(e.reason);
+    lane.set_state(s.ref, shm::StreamState::closed, s.code);
+    bits |= news::closed;
+  }
+  if (bits != 0 && !s.client_done) add_news(index, bits);
+  if (s.engine_done) free_if_done(index);
+}
+
+// A connection got established by its peer: the least loaded of the lanes that wait for the flow takes it.
+void Streams::accept(Instant now, const atcp::Event& e) {
+  const auto flow = static_cast<std::uint32_t>(e.cookie & ~kListenerCookie);
+  const FlowSpec& spec = specs_[flow];
+  const auto& waiting = flows_[flow].lanes;
+  const auto load = [&](std::uint32_t a, std::uint32_t b) {
+    return lanes_[a].lane->stream_count() < lanes_[b].lane->stream_count();
+  };
+  const auto best = std::min_element(waiting.begin(), waiting.end(), load);
+  atcp::Info info;
+  const std::uint32_t index = best == waiting.end() || !engine_.info(e.conn, info) ? kNoStream : allocate();
+  if (index == kNoStream) {
+    counters_.accepts_refused.add();
+    engine_.abort(now, e.conn);
+    return;
+  }
+  LaneSlot& slot = lanes_[*best];
+  const auto ref = slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
+                                          {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0});
+  if (!ref) {
+    streams_[index].used = false;
+    free_.push_back(index);
+    counters_.accepts_refused.add();
+    engine_.abort(now, e.conn);
+    return;
+  }
+  Stream& s = streams_[index];
+  s.conn = e.conn;
+  s.ref = *ref;
+  s.lane = *best;
+  s.flow = flow;
+  if (slot.by_number.size() <= ref->number) slot.by_number.resize(ref->number + 1, kNoStream);
+  slot.by_number[ref->number] = index;
+  counters_.streams_opened.add();
+  engine_.attach(now, e.conn, index, {*best, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
+                 slot.lane->receive_capacity(*ref));
+  slot.lane->set_state(*ref, shm::StreamState::open, shm::CloseCode::none);
+  activate(now, index);
+  add_news(index, news::accepted);
+}
+
+// ---- news -------------------------------------------------------------------------------------------------------------
+
+void Streams::add_news(std::uint32_t index, std::uint32_t bits) {
+  Stream& s = streams_[index];
+  s.news |= bits;
+  if (s.in_news) return;
+  s.in_news = true;
+  news_.push_back(index);
+}
+
+// false: the ring is full, the rest stays. Facts are cumulative, so nothing is lost by waiting.
+bool Streams::flush_news(Instant, std::uint32_t index) {
+  Stream& s = streams_[index];
+  LaneSlot& slot = lanes_[s.lane];
+  const auto tell = [&](std::uint32_t bit, shm::News what, std::uint64_t position, std::uint64_t timestamp) {
+    if (!(s.news & bit)) return true;
+    if (!slot.lane->publish(what, s.ref, position, timestamp)) return false;
+    s.news &= ~bit;
+    if (!slot.rang) {
+      slot.rang = true;
+      rang_.push_back(s.lane);
+    }
+    return true;
+  };
+  return tell(news::dialing, shm::News::dialing, s.correlation, 0) && tell(news::accepted, shm::News::accepted, 0, 0) &&
+         tell(news::connected, shm::News::connected, 0, 0) &&
+         tell(news::data, shm::News::data, s.delivered, static_cast<std::uint64_t>(s.received_at.ns)) &&
+         tell(news::peer_fin, shm::News::peer_fin, s.delivered, 0) &&
+         tell(news::writable, shm::News::writable, s.released, 0) &&
+         tell(news::closed, shm::News::closed, static_cast<std::uint64_t>(s.code), 0);
+}
+
+void Streams::flush(Instant now) {
+  std::size_t kept = 0;
+  for (const std::uint32_t index : news_) {
+    Stream& s = streams_[index];
+    if (s.used && !s.client_done && !flush_news(now, index)) {
+      counters_.news_delayed.add();
+      news_[kept++] = index;
+      continue;
+    }
+    s.in_news = false;
+    if (!s.used && !s.active) free_.push_back(index);
+  }
+  news_.resize(kept);
+  for (const std::uint32_t index : rang_) {
+    LaneSlot& slot = lanes_[index];
+    slot.rang = false;
+    if (!slot.lane || slot.retiring) continue;
+    slot.lane->flush();
+    heat(now, index);  // whoever gets news is about to answer
+  }
+  rang_.clear();
+}
+
+// ---- paths ------------------------------------------------------------------------------------------------------------
+
+void Streams::path_wanted(Instant now, atcp::ConnId conn, const wire::FlowKey& key) {
+  const atcp::PathId path = paths_.find(key);
+  if (path.valid() && paths_.ready(path)) {
+    engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
+  } else if (pathless_.size() < pathless_.capacity()) {
+    pathless_.push_back(conn);
+  } else {
+    drops_.add(wire::Drop::no_path);
+    engine_.abort(now, conn);
+  }
+}
+
+void Streams::retry_paths(Instant now) {
+  std::size_t kept = 0;
+  for (const atcp::ConnId conn : pathless_) {
+    atcp::Info info;
+    if (!engine_.info(conn, info)) continue;  // gone meanwhile
+    const atcp::PathId path = paths_.find(info.key);
+    if (path.valid() && paths_.ready(path))
+      engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
+    else
+      pathless_[kept++] = conn;
+  }
+  pathless_.resize(kept);
+}
+
+void Streams::routes_changed(Instant now) {
+  engine_.for_each_connection([&](atcp::ConnId conn) {
+    atcp::Info info;
+    if (!engine_.info(conn, info)) return;
+    const atcp::PathId path = paths_.find(info.key);
+    if (path.valid() && paths_.ready(path)) engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
+  });
+}
+
+}  // namespace netchan::worker

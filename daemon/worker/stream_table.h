@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The records behind Streams; private to its three .cpp files (streams: tables and lanes, stream_events: engine to client,
+// stream_clients: client to engine).
+#pragma once
+
+#include "daemon/worker/streams.h"
+
+namespace netchan::worker {
+
+// A connection's cookie is its stream's index; a listener's is its flow's with this bit.
+inline constexpr std::uint64_t kListenerCookie = std::uint64_t{1} << 63;
+inline constexpr std::uint32_t kNoStream = 0xffffffff;
+
+// News that wait to be published, in the order in which they are.
+namespace news {
+inline constexpr std::uint32_t dialing = 1, accepted = 2, connected = 4, data = 8, peer_fin = 16, writable = 32, closed = 64;
+}
+
+struct Streams::Stream {
+  // hot: read when a client or the engine has something
+  atcp::ConnId conn;
+  session::StreamRef ref;
+  std::uint32_t lane = 0;
+  std::uint32_t news = 0;          // bits of namespace news
+  std::uint64_t committed = 0;     // what the engine knows
+  std::uint64_t consumed = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t released = 0;
+  Instant last_change{};
+  Instant received_at{};           // of the newest delivered octets
+  std::uint32_t requests = 0;
+  bool used = false;
+  bool active = false;             // in active_
+  bool in_news = false;            // in news_
+  bool engine_done = false;        // Event::closed came
+  bool client_done = false;        // close or abort was asked, or the lane retires
+  // cold
+  shm::CloseCode code{};
+  std::uint32_t flow = 0;
+  std::uint64_t correlation = 0;
+};
+
+struct Streams::LaneSlot {
+  std::unique_ptr<session::Lane> lane;
+  std::vector<std::uint32_t> by_number;  // stream number -> index here
+  Instant last_touch{};
+  bool hot = false;
+  bool retiring = false;
+  bool rang = false;  // something was published in this iteration
+};
+
+struct Streams::FlowSlot {
+  atcp::ListenerId listener;
+  std::vector<std::uint32_t> lanes;  // that have attached it
+};
+
+}  // namespace netchan::worker

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/worker/streams.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "daemon/worker/stream_table.h"
+#include "proto/base/check.h"
+
+namespace netchan::worker {
+
+Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCounters& counters, wire::DropCounters& drops,
+                 const std::vector<FlowSpec>& specs, std::uint32_t capacity, std::uint32_t worker, std::uint32_t workers,
+                 Random random)
+    : engine_(engine), paths_(paths), mailbox_(mailbox), counters_(counters), drops_(drops), specs_(specs), worker_(worker),
+      workers_(workers), random_(random), streams_(capacity) {
+  for (std::uint32_t i = capacity; i-- > 0;) free_.push_back(i);
+  active_.reserve(capacity);
+  news_.reserve(capacity);
+  pathless_.reserve(capacity);
+  for (std::uint32_t f = 0; f < specs.size(); ++f) {
+    flows_.emplace_back();
+    if (!specs[f].listen) continue;
+    const auto listener = engine.listen({specs[f].local, kListenerCookie | f, specs[f].params});
+    CHECK(listener);  // composition has sized the engine and refused duplicates
+    flows_.back().listener = listener.value();
+  }
+}
+
+Streams::~Streams() = default;
+
+// ---- lanes ------------------------------------------------------------------------------------------------------------
+
+void Streams::add_lane(Instant now, std::unique_ptr<session::Lane> lane) {
+  auto free = std::find_if(lanes_.begin(), lanes_.end(), [](const LaneSlot& s) { return s.lane == nullptr; });
+  if (free == lanes_.end()) free = lanes_.emplace(lanes_.end());
+  const auto index = static_cast<std::uint32_t>(free - lanes_.begin());
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = epoll_tag_ | index;
+  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, lane->doorbell(), &event);
+  *free = LaneSlot{};
+  free->lane = std::move(lane);
+  ++live_lanes_;
+  hot_.reserve(lanes_.size());
+  rang_.reserve(lanes_.size());
+  make_hot(now, index);
+}
+
+std::uint32_t Streams::lane_of(std::uint64_t client) const {
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i)
+    if (lanes_[i].lane && !lanes_[i].retiring && lanes_[i].lane->client() == client) return i;
+  return kNoStream;
+}
+
+void Streams::retire_lane(Instant now, std::uint64_t client) {
+  const std::uint32_t lane = lane_of(client);
+  if (lane != kNoStream) end_lane(now, lane, false);
+}
+
+// The client is gone, or has lied. What it closed properly is still sent; everything else is reset.
+void Streams::end_lane(Instant now, std::uint32_t index, bool lied) {
+  LaneSlot& slot = lanes_[index];
+  slot.retiring = true;
+  slot.hot = false;  // clients() takes it out of hot_
+  std::erase(hot_, index);
+  epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, slot.lane->doorbell(), nullptr);
+  for (std::uint32_t f = 0; f < flows_.size(); ++f) detach_flow(slot.lane->client(), f);
+  for (const std::uint32_t i : slot.by_number) {
+    if (i == kNoStream || !streams_[i].used) continue;
+    Stream& s = streams_[i];
+    if (!lied) look(now, i);  // its last words
+    if (!s.client_done) {
+      s.client_done = true;
+      engine_.abort(now, s.conn);
+    }
+  }
+  for (std::uint32_t n = 0; n < slot.by_number.size(); ++n)
+    if (slot.by_number[n] != kNoStream) free_if_done(slot.by_number[n]);
+  return_empty_lane(index);
+}
+
+void Streams::return_empty_lane(std::uint32_t index) {
+  LaneSlot& slot = lanes_[index];
+  if (!slot.lane || !slot.retiring || slot.lane->stream_count() != 0) return;
+  if (mailbox_.report(LaneBack{std::move(slot.lane)})) {
+    slot = LaneSlot{};
+    --live_lanes_;
+  }
+}
+
+// A lane whose client has lied ends at once; main is told, so that the session and its other lanes end too.
+void Streams::check_violation(Instant now, std::uint32_t index) {
+  LaneSlot& slot = lanes_[index];
+  if (!slot.lane || slot.retiring || slot.lane->violation() == shm::Violation::none) return;
+  counters_.violations.add();
+  mailbox_.report(Lied{slot.lane->client(), slot.lane->violation()});
+  end_lane(now, index, true);
+}
+
+void Streams::attach_flow(std::uint64_t client, std::uint32_t flow) {
+  const std::uint32_t lane = lane_of(client);
+  if (lane == kNoStream || flow >= flows_.size()) return;
+  auto& lanes = flows_[flow].lanes;
+  if (std::find(lanes.begin(), lanes.end(), lane) == lanes.end()) lanes.push_back(lane);
+  if (specs_[flow].listen) engine_.set_accepting(flows_[flow].listener, true);
+}
+
+void Streams::detach_flow(std::uint64_t client, std::uint32_t flow) {
+  auto& lanes = flows_[flow].lanes;
+  std::erase_if(lanes, [&](std::uint32_t lane) { return !lanes_[lane].lane || lanes_[lane].lane->client() == client; });
+  if (lanes.empty() && specs_[flow].listen) engine_.set_accepting(flows_[flow].listener, false);
+}
+
+// The set of lanes that are polled. A lane is woken out of the cold by its doorbell, or by news for its client.
+void Streams::make_hot(Instant now, std::uint32_t index) {
+  LaneSlot& slot = lanes_[index];
+  slot.last_touch = now;
+  if (slot.hot || slot.retiring) return;
+  slot.hot = true;
+  hot_.push_back(index);
+}
+
+// ---- streams ----------------------------------------------------------------------------------------------------------
+
+std::uint32_t Streams::allocate() {
+  if (free_.empty()) return kNoStream;
+  const std::uint32_t index = free_.back();
+  free_.pop_back();
+  streams_[index] = Stream{};
+  streams_[index].used = true;
+  return index;
+}
+
+void Streams::activate(Instant now, std::uint32_t index) {
+  Stream& s = streams_[index];
+  s.last_change = now;
+  if (s.active) return;
+  s.active = true;
+  active_.push_back(index);
+}
+
+// Both ends are through with it: number and logs are free again. Its place in active_ and news_ is left to their loops.
+void Streams::free_if_done(std::uint32_t index) {
+  Stream& s = streams_[index];
+  if (!s.used || !s.engine_done || !s.client_done) return;
+  LaneSlot& slot = lanes_[s.lane];
+  slot.by_number[s.ref.number] = kNoStream;
+  slot.lane->close_stream(s.ref);
+  counters_.streams_closed.add();
+  s.used = false;
+  if (!s.active && !s.in_news) free_.push_back(index);
+  return_empty_lane(s.lane);
+}
+
+void Streams::place(std::uint64_t cookie, std::uint64_t position, Bytes payload) {
+  Stream& s = streams_[static_cast<std::uint32_t>(cookie)];
+  DCHECK(s.used);
+  s.received_at = now_;
+  counters_.octets_placed.add(payload.size());
+  lanes_[s.lane].lane->write_receive_log(s.ref, position, payload);
+}
+
+Bytes Streams::send_log(std::uint32_t region, std::uint64_t offset, std::uint32_t length) const {
+  return lanes_[region].lane->send_arena().subspan(offset, length);
+}
+
+// ---- stop and statistics ----------------------------------------------------------------------------------------------
+
+void Streams::reset_all(Instant now) {
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    if (!lanes_[i].lane) continue;
+    if (!lanes_[i].retiring) end_lane(now, i, false);
+    if (!lanes_[i].lane) continue;
+    for (const std::uint32_t s : lanes_[i].by_number)
+      if (s != kNoStream && streams_[s].used && !streams_[s].engine_done) engine_.abort(now, streams_[s].conn);
+  }
+}
+
+void Streams::refresh_one(std::uint32_t index) {
+  Stream& s = streams_[index];
+  atcp::Info info;
+  if (!s.used || s.engine_done || !engine_.info(s.conn, info)) return;
+  shm::DaemonStream& line = lanes_[s.lane].lane->stream(s.ref);
+  const auto put32 = [](std::atomic<std::uint32_t>& to, std::int64_t v) {
+    to.store(static_cast<std::uint32_t>(std::clamp<std::int64_t>(v, 0, 0xffffffff)), std::memory_order_relaxed);
+  };
+  line.octets_sent.store(info.octets_sent, std::memory_order_relaxed);
+  line.octets_acknowledged.store(info.octets_acknowledged, std::memory_order_relaxed);
+  line.octets_received.store(info.octets_received, std::memory_order_relaxed);
+  line.retransmits.store(info.retransmits, std::memory_order_relaxed);
+  put32(line.srtt_us, info.srtt.us());
+  put32(line.rttvar_us, info.rttvar.us());
+  put32(line.min_rtt_us, info.min_rtt.us());
+  put32(line.rto_us, info.rto.us());
+  put32(line.cwnd, info.cwnd);
+  put32(line.ssthresh, info.ssthresh);
+  put32(line.mss, info.mss);
+  put32(line.send_window, info.send_window);
+  put32(line.in_flight, info.in_flight);
+  put32(line.receive_window, info.receive_window);
+  put32(line.tcp_state, static_cast<std::int64_t>(info.state));
+}
+
+void Streams::refresh_statistics(Instant) {
+  constexpr std::uint32_t kACall = 8;  // called each millisecond: a table of 4096 is fresh within half a second
+  for (std::uint32_t n = 0; n < kACall && !streams_.empty(); ++n) {
+    statistics_cursor_ = (statistics_cursor_ + 1) % static_cast<std::uint32_t>(streams_.size());
+    refresh_one(statistics_cursor_);
+  }
+}
+
+}  // namespace netchan::worker

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Streams: where an engine's connection and a client's stream are one thing. This table binds the two and moves facts
+// between them, in both directions; payload moves elsewhere (ingress copies to receive logs, egress from send logs).
+//
+//   engine events --> events()  --> facts and news in the client's lane
+//   client's line --> clients() --> commit, consume, shutdown, abort on the engine
+//
+// Work is O(active). A stream is *active* while its client has lately changed something; then its line is looked at in each
+// iteration. After kArmAfter without a change it is armed: the client makes a touch entry for the next one. A lane is *hot*
+// while touches came lately; a cold one is not polled, its client rings the doorbell.
+//
+// A stream ends when both have: the engine (Event::closed) and the client (close or abort, or its lane retires). Until then
+// its number and logs stay, so that what was delivered can still be read, and what was committed is still sent.
+//
+// Thread: the worker's. Nothing here allocates after construction, but for lanes and flows (cold).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "daemon/shm/lane.h"
+#include "daemon/worker/counters.h"
+#include "daemon/worker/flow_spec.h"
+#include "daemon/worker/mailbox.h"
+#include "daemon/worker/paths.h"
+#include "proto/atcp/engine.h"
+#include "proto/base/random.h"
+#include "proto/wire/drop.h"
+
+namespace netchan::worker {
+
+// 20 us: longer than a client that works on a stream takes between two commits, shorter than anybody would notice.
+inline constexpr Duration kArmAfter = Duration::microseconds(20);
+// A lane without touches for this long leaves the set that is polled.
+inline constexpr Duration kCoolAfter = Duration::milliseconds(1);
+
+class Streams {
+ public:
+  Streams(atcp::Engine&, Paths&, Mailbox&, WorkerCounters&, wire::DropCounters&, const std::vector<FlowSpec>&,
+          std::uint32_t capacity, std::uint32_t worker, std::uint32_t workers, Random);
+  ~Streams();
+
+  // ---- commands of main
+  void add_lane(Instant now, std::unique_ptr<session::Lane>);
+  void retire_lane(Instant now, std::uint64_t client);
+  void attach_flow(std::uint64_t client, std::uint32_t flow);
+  void detach_flow(std::uint64_t client, std::uint32_t flow);
+  void dial(Instant now, const Dial&);
+  void routes_changed(Instant now);  // every connection looks its path up again
+  void reset_all(Instant now);       // stop: every connection is reset, every lane is retired
+
+  // ---- once an iteration
+  std::size_t events(Instant now);       // takes the engine's events; call after receive() and before transmit()
+  std::size_t clients(Instant now);      // looks at touched and active streams
+  void flush(Instant now);               // rings the doorbells of clients that have news and sleep
+  void refresh_statistics(Instant now);  // a few streams a call
+
+  // ---- for ingress and egress
+  void place(std::uint64_t cookie, std::uint64_t position, Bytes payload);
+  Bytes send_log(std::uint32_t region, std::uint64_t offset, std::uint32_t length) const;
+
+  // ---- sleeping. prepare arms every stream and lane; false: something came meanwhile, do not sleep.
+  bool prepare_sleep(Instant now);
+  void heat(Instant now, std::uint32_t lane);  // its doorbell rang
+  bool has_cold_lanes() const { return hot_.size() < live_lanes_; }
+  std::uint32_t lane_count() const { return live_lanes_; }
+
+  // The epoll set to which lanes' doorbells are added, with `tag | lane` as data.
+  void set_epoll(int epoll_fd, std::uint64_t tag) { epoll_fd_ = epoll_fd; epoll_tag_ = tag; }
+
+ private:
+  struct Stream;
+  struct LaneSlot;
+  struct FlowSlot;
+
+  std::uint32_t allocate();
+  void activate(Instant now, std::uint32_t index);
+  void free_if_done(std::uint32_t index);
+  void add_news(std::uint32_t index, std::uint32_t bits);
+  bool flush_news(Instant now, std::uint32_t index);
+  void handle(Instant now, const atcp::Event&);
+  void path_wanted(Instant now, atcp::ConnId, const wire::FlowKey&);
+  void retry_paths(Instant now);
+  void accept(Instant now, const atcp::Event&);
+  bool look(Instant now, std::uint32_t index);  // true: the client changed something
+  void end_lane(Instant now, std::uint32_t lane, bool lied);
+  void return_empty_lane(std::uint32_t lane);
+  void check_violation(Instant now, std::uint32_t lane);
+  std::uint32_t lane_of(std::uint64_t client) const;
+  void refresh_one(std::uint32_t index);
+  void make_hot(Instant now, std::uint32_t lane);
+  bool cool(Instant now, LaneSlot&);
+
+  atcp::Engine& engine_;
+  Paths& paths_;
+  Mailbox& mailbox_;
+  WorkerCounters& counters_;
+  wire::DropCounters& drops_;
+  const std::vector<FlowSpec>& specs_;
+  const std::uint32_t worker_, workers_;
+  Random random_;
+  std::vector<Stream> streams_;
+  std::vector<std::uint32_t> free_;
+  std::vector<std::uint32_t> active_;
+  std::vector<std::uint32_t> news_;            // streams with news that is not published yet
+  std::vector<atcp::ConnId> pathless_;         // connections whose next hop is not resolved yet
+  std::vector<LaneSlot> lanes_;
+  std::vector<std::uint32_t> hot_;             // lanes that are polled
+  std::vector<std::uint32_t> rang_;            // lanes that got news in this iteration
+  std::vector<FlowSlot> flows_;
+  std::uint32_t live_lanes_ = 0;
+  std::uint32_t statistics_cursor_ = 0;
+  std::array<atcp::Event, 64> batch_{};        // events(); a member, so that it is not cleared each time
+  Instant now_{};
+  int epoll_fd_ = -1;
+  std::uint64_t epoll_tag_ = 0;
+};
+
+}  // namespace netchan::worker
