@@ -11,11 +11,10 @@
 #include "proto/base/result.h"
 #include "proto/wire/drop.h"
 #include "proto/wire/flow_key.h"
+#include "proto/wire/ip.h"
 #include "proto/wire/tcp.h"
 
 namespace netchan::wire {
-
-using MacAddress = std::array<std::uint8_t, 6>;
 
 // What to believe of a TCP checksum (config: interfaces[].rx_checksum). `automatic` is resolved by the port from the
 // driver's name before it gets here.
@@ -42,6 +41,8 @@ struct Packet {
 };
 
 // `frame` starts at the Ethernet header; Ethernet padding behind the IP length is ignored. One 802.1Q tag is understood.
+// What is refused has one reason, the first that a reader from left to right would meet; a segment whose sum is wrong is
+// not looked into (its flags and options are nobody's word).
 Result<Packet, Drop> parse_packet(Bytes frame, std::uint32_t interface, RxChecksum checksum);
 
 }  // namespace netchan::wire

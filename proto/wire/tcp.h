@@ -32,7 +32,7 @@ struct SackBlock {  // [left, right)
 };
 
 struct TcpOptions {
-  std::uint16_t mss = 0;              // 0: absent
+  std::uint16_t mss = 0;              // 0: absent (an MSS of 0 reads as none)
   std::uint8_t window_scale = 0;      // as received; above 14 is used as 14 (RFC 7323 2.3)
   bool has_window_scale = false;
   bool sack_permitted = false;
@@ -61,12 +61,16 @@ struct ParsedTcp {
   std::uint8_t length;  // octets of header and options
 };
 
-// `segment` starts at the TCP header and ends with the payload. Unknown options are skipped; one with an impossible
-// length refuses the segment. The order of emitted options is Linux's: mss, sackOK, TS, nop, wscale; nop nop TS;
+// `segment` starts at the TCP header and ends with the payload; its checksum is the caller's business. Unknown options are
+// skipped; one with an impossible length refuses the segment; the last of duplicates counts. The order of emitted options is Linux's: mss, sackOK, TS, nop, wscale; nop nop TS;
 // nop nop SACK.
 Result<ParsedTcp, Drop> parse_tcp(Bytes segment);
 
-// Writes header and options, checksum field 0; returns its length (a multiple of 4). `to` has kTcpHeaderMax octets.
+// Octets of header and options that emit_tcp writes: a multiple of 4, at most 60. SACK blocks that have no room beside the
+// other options are left out, the last ones first.
+std::size_t tcp_header_length(const TcpOptions&);
+
+// Writes header and options, checksum field 0; returns its length (a multiple of 4). `to` has that many octets.
 std::size_t emit_tcp(const TcpHeader&, MutableBytes to);
 
 }  // namespace netchan::wire
