@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proto/atcp/params.h"
@@ -104,7 +106,9 @@ struct ClientSocket {
 };
 
 struct Config {
-  std::string file;
+  std::string file;                  // its name, as it is shown in messages
+  std::string text;                  // its octets, for errors found later
+  std::map<std::string, Place, std::less<>> places;  // of every value that the file gives: "flows[0].tcp.source"
   std::vector<Interface> interfaces;
   Workers workers;
   Memory memory;
@@ -112,6 +116,18 @@ struct Config {
   Metrics metrics;
   Control control;
   ClientSocket clients;
+
+  // Where the value of that path stands; if the file does not give it, where what surrounds it stands.
+  Place place(std::string_view path) const;
+};
+
+// What the checks may know of the machine that the file is for. What is not known is not checked, or assumed and said.
+struct Machine {
+  std::vector<std::uint32_t> cores;                          // that a process may use; empty: not known
+  std::map<std::string, std::uint32_t, std::less<>> queues;  // receive queues by interface; absent: not known, 1 is assumed
+  std::uint64_t memory = 0;                                  // octets of RAM; 0: not known
+
+  static Machine here();  // of this process, in its network namespace
 };
 
 // All errors of a file at once; what() is the whole text: for each `file:line:column: what`, the line, a caret, what to do.
@@ -124,10 +140,15 @@ class Error : public std::runtime_error {
   std::size_t count_;
 };
 
-Config load(const std::string& path);                                  // throws Error
-Config parse(const std::string& text, const std::string& name);       // throws Error
-std::string default_file();                                            // commented YAML, every field with its default
-std::string memory_arithmetic(const Config&);                          // what --check prints: areas, windows, quotas
+// load() checks the file against this machine, parse() against what it is told of one. Both throw Error.
+Config load(const std::string& path);
+Config load(const std::string& path, const Machine&);
+Config parse(const std::string& text, const std::string& name, const Machine& = {});
+std::string default_file();  // commented YAML, every field with its default; it loads as it is
+
+// What --check prints: areas, windows, quotas.
+std::string memory_arithmetic(const Config&, const Machine&);
+std::string memory_arithmetic(const Config&);  // for this machine
 // "file:line:column: message" with the line and a caret, for errors found after loading.
 std::string explain(const Config&, Place, const std::string& message, const std::string& what_to_do);
 
