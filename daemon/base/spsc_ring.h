@@ -31,7 +31,7 @@ class SpscRing {
   // 2^capacity_log2 places; at most 2^31, so that "full" and "empty" differ modulo 2^32.
   explicit SpscRing(std::uint32_t capacity_log2)
       : slots_(std::size_t{1} << capacity_log2), mask_(static_cast<std::uint32_t>(slots_.size() - 1)) {
-    CHECK(capacity_log2 < 32);
+    NETCHAN_CHECK(capacity_log2 < 32);
   }
   SpscRing(const SpscRing&) = delete;
   SpscRing& operator=(const SpscRing&) = delete;

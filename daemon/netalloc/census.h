@@ -58,7 +58,7 @@ class Census {
 // The canary: hides one free chunk for as long as it lives. A census that does not report it is broken.
 class LeakCanary {
  public:
-  explicit LeakCanary(ChunkCache& cache) : cache_(cache), chunk_(cache.get()) { CHECK(chunk_.valid()); }
+  explicit LeakCanary(ChunkCache& cache) : cache_(cache), chunk_(cache.get()) { NETCHAN_CHECK(chunk_.valid()); }
   ~LeakCanary() { cache_.put(chunk_); }
   LeakCanary(const LeakCanary&) = delete;
   LeakCanary& operator=(const LeakCanary&) = delete;

@@ -84,10 +84,10 @@ class Umem {
   // it off an rx or completion ring. Nothing remains of it in other builds.
   void note([[maybe_unused]] Chunk chunk, [[maybe_unused]] ChunkNote from, [[maybe_unused]] ChunkNote to) const {
 #ifdef NETCHAN_DCHECKS
-    CHECK(chunk.index < chunk_count_);
+    NETCHAN_CHECK(chunk.index < chunk_count_);
     // Relaxed: a chunk has one owner at a time and comes to the next through a ring, which orders. Atomic, so that the very
     // race which this is to find is not one itself.
-    CHECK(notes_[chunk.index].exchange(to, std::memory_order_relaxed) == from);
+    NETCHAN_CHECK(notes_[chunk.index].exchange(to, std::memory_order_relaxed) == from);
 #endif
   }
 
