@@ -39,11 +39,13 @@ struct StreamFacts {  // for open_stream
   std::uint16_t local_port = 0, remote_port = 0;
   std::uint32_t flow = 0;
   std::uint64_t correlation = 0;
+  bool tell_every_consume = false;  // else the client may save touches while it has consumed less than 1/8 of the log
 };
 
 class Lane {
  public:
-  Lane(std::unique_ptr<LaneMemory>, std::uint64_t client);
+  // main keeps a share of the memory, to store the daemon's state in it whatever becomes of the lane.
+  Lane(std::shared_ptr<LaneMemory>, std::uint64_t client);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
@@ -52,7 +54,7 @@ class Lane {
   int doorbell() const;           // eventfd that the client rings; watch edge-triggered, never read
 
   // ---- from the client. A lie sets violation(); from then on every call below is harmless and returns nothing.
-  // Takes touch entries; disarms their streams. Returns the streams named (each once).
+  // Takes touch entries, at most out.size(); disarms their streams. Returns the streams named (each once).
   std::size_t take_touched(std::span<StreamRef> out);
   // Reads and checks the stream's line. nullopt: violation, or the line is still about an older generation.
   std::optional<StreamWish> read_wish(StreamRef);
@@ -63,8 +65,10 @@ class Lane {
 
   // ---- streams. Sizes are octets, powers of two; nullopt: no number or no arena left.
   std::optional<StreamRef> open_stream(std::uint32_t send_capacity, std::uint32_t receive_capacity, const StreamFacts&);
-  void close_stream(StreamRef);   // after the `closed` news; number and logs are free again
-  std::uint32_t stream_count() const;
+  // The worker is through with the stream. Its number and logs are free again as soon as the client is through with it as
+  // well (it has closed or aborted it, or never heard of it); until then the lane keeps them by itself.
+  void close_stream(StreamRef);
+  std::uint32_t stream_count() const;  // opened and not closed by the worker
   shm::DaemonStream& stream(StreamRef);         // for statistics
   std::uint32_t send_capacity(StreamRef) const; // from the daemon's private copy
   std::uint32_t receive_capacity(StreamRef) const;
@@ -78,6 +82,7 @@ class Lane {
   void set_released(StreamRef, std::uint64_t);
   void set_delivered(StreamRef, std::uint64_t);
   void set_state(StreamRef, shm::StreamState, shm::CloseCode);
+  // 0: nothing wanted, or told already. To be asked after set_released: it has the full fence of that handshake.
   std::uint64_t want_writable(StreamRef) const;
 
   // Rings the pipe if anything was published since the last call and the client sleeps. Never blocks. Once an iteration.

@@ -3,21 +3,25 @@
 // Control messages between a client and netchand: SOCK_SEQPACKET, one message a packet, type-length-value, little-endian.
 // Each message and each tag is declared once, here. Only the daemon sends descriptors; it never accepts any.
 //
-//   client                                        daemon
-//   HELLO   abi_min abi_max name         ->
-//                                        <-       WELCOME abi generation lanes limits
-//                                        <-       LANE    worker geometry + 5 fds: daemon pages, client pages, send arena,
-//                                                                                  receive arena, doorbell eventfd
-//                                        <-       BELL    + 1 fd: read end of the pipe   (once a channel)
-//   READY   (everything is mapped)       ->       seals FUTURE_WRITE on what the client writes
-//   ATTACH  correlation flow             ->
-//                                        <-       ATTACHED correlation flow kind   or   ERROR correlation status text
-//   DIAL    correlation flow [address]   ->       (answered by news `dialing` on one lane, or ERROR)
-//   DETACH  flow                         ->
-//   GOODBYE                              ->       streams that were closed still finish; others are reset
-//                                        <-       DRAIN | GOODBYE status text
+//   client                                     daemon
+//   HELLO   abi_min abi_max name          ->
+//                                         <-   WELCOME abi generation lanes
+//                                         <-   LANE    worker, geometry + 5 fds: daemon pages, client pages, send arena,
+//                                                      receive arena, doorbell eventfd            (once a lane)
+//                                         <-   BELL    + 1 fd: the pipe's read end               (once a channel)
+//   READY   (everything is mapped)        ->   seals FUTURE_WRITE on what the client writes
+//   ATTACH  flow                          ->
+//                                         <-   ATTACHED flow_number flow_kind    or    ERROR status text
+//   DIAL    flow_number                   ->   (answered by news `dialing` on one lane, or ERROR)
+//   DETACH  flow_number                   ->
+//   GOODBYE                               ->   streams that were closed still finish; others are reset
+//                                         <-   DRAIN, GOODBYE status text
+//
+// An answer carries the correlation of its question; the client chooses them, never 0. HELLO, ERROR and GOODBYE keep this
+// shape in every ABI to come, so that versions without anything in common can still tell each other so.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace netchan::shm {
@@ -38,7 +42,7 @@ enum class Message : std::uint16_t {
 #define SHM_TAGS(X)                                                                                             \
   X(abi_min, 4) X(abi_max, 4) X(abi, 4) X(name, 0) X(generation, 4) X(lanes, 4) X(worker, 4) X(streams, 4)      \
   X(news_ring_log2, 4) X(touch_ring_log2, 4) X(send_arena, 8) X(receive_arena, 8) X(flow, 0) X(flow_number, 4)  \
-  X(flow_kind, 4) X(address, 16) X(tcp_port, 4) X(status, 4) X(text, 0)
+  X(flow_kind, 4) X(status, 4) X(text, 0)
 
 enum class Tag : std::uint16_t {
   none = 0,
@@ -57,7 +61,46 @@ static_assert(sizeof(MessageHeader) == 16);
 
 enum class FlowKind : std::uint32_t { tcp_listen = 1, tcp_connect = 2, pgm_send = 3, pgm_receive = 4 };
 
-// Status of ERROR and GOODBYE; libnetchan's nc_status values are these, negated.
-// (proto/shm/status.h holds the one table.)
+// The status of ERROR and GOODBYE is a shm::Status (status.h).
+
+// Which side sends a message, with which descriptors and which tags. Tags come at most once, in any order.
+enum class Sender : std::uint8_t { client = 1, daemon = 2, either = 3 };
+using TagSet = std::uint32_t;
+template <class... Tags>
+constexpr TagSet tags(Tags... tag) { return (0u | ... | (1u << static_cast<unsigned>(tag))); }
+
+struct MessageRule {
+  Sender sender;
+  std::uint8_t descriptors;
+  TagSet required, optional;
+};
+
+inline constexpr std::size_t kLaneDescriptors = 5;
+inline constexpr MessageRule kMessageRules[] = {
+    {},  // none
+    /* hello    */ {Sender::client, 0, tags(Tag::abi_min, Tag::abi_max), tags(Tag::name)},
+    /* welcome  */ {Sender::daemon, 0, tags(Tag::abi, Tag::generation, Tag::lanes), 0},
+    /* lane     */ {Sender::daemon, kLaneDescriptors,
+                    tags(Tag::worker, Tag::streams, Tag::news_ring_log2, Tag::touch_ring_log2, Tag::send_arena,
+                         Tag::receive_arena), 0},
+    /* bell     */ {Sender::daemon, 1, 0, 0},
+    /* ready    */ {Sender::client, 0, 0, 0},
+    /* attach   */ {Sender::client, 0, tags(Tag::flow), 0},
+    /* attached */ {Sender::daemon, 0, tags(Tag::flow_number, Tag::flow_kind), 0},
+    /* dial     */ {Sender::client, 0, tags(Tag::flow_number), 0},
+    /* detach   */ {Sender::client, 0, tags(Tag::flow_number), 0},
+    /* error    */ {Sender::daemon, 0, tags(Tag::status), tags(Tag::text)},
+    /* drain    */ {Sender::daemon, 0, 0, 0},
+    /* goodbye  */ {Sender::either, 0, 0, tags(Tag::status, Tag::text)},
+};
+
+inline constexpr std::uint8_t kTagSizes[] = {0,
+#define X(name, size) size,
+                                             SHM_TAGS(X)
+#undef X
+};
+inline constexpr std::size_t kMessages = sizeof(kMessageRules) / sizeof(kMessageRules[0]);
+inline constexpr std::size_t kTags = sizeof(kTagSizes) / sizeof(kTagSizes[0]);
+static_assert(kMessages == static_cast<std::size_t>(Message::goodbye) + 1 && kTags <= 32);
 
 }  // namespace netchan::shm

@@ -13,7 +13,7 @@
 // Streams are logs. Positions are cumulative 64-bit octet counts and never go back; the octet at position p of a log lies
 // at base + (p mod capacity). Facts stand in the streams' lines; ring entries only say where to look, so work is O(active).
 //
-//   sending    client copies into its log, stores ClientStream.committed (release). If DaemonStream.armed is set it makes
+//   sending    client copies into its log, stores ClientStream.committed (release). If DaemonStream.armed is odd it makes
 //              a touch entry naming the stream. The daemon sends from the log and publishes `released` (acknowledged by the
 //              peer): that space is free again.
 //   receiving  daemon copies into the log, makes a NewsSlot {data, position}: octets up to `position` are there. The client
@@ -21,12 +21,27 @@
 //
 // Ring entries carry their own sequence number (stored last, release; loaded first, acquire): 123-154 ns one way here
 // against 277-327 ns for a ring with a published index. Entry i of lap n is valid when seq == i + n * size + 1 (mod 2^32).
-// Rings never overflow: the news ring's producer looks at ClientHeader.news_consumed, the touch ring has at most one entry
-// for each stream (armed), and its size is at least the number of streams.
+// Rings never overflow: each producer looks at the consumer's index (news_consumed, touch_consumed) when its own copy of
+// it says full. A full touch ring is no loss: the client tries again at its next flush, the fact stands in its line.
 //
-// Sleeping: each side has need_wakeup in its own header. It sets it, full fence, looks again, then sleeps. The other side,
-// after publishing: full fence, reads need_wakeup, rings. Daemon to client: a pipe whose write end only the daemon has.
-// Client to daemon: an eventfd that the daemon watches edge-triggered and never reads.
+// Two questions have a store and a load on both sides (Dekker), so both sides put a full fence between the two:
+//
+//   is the stream looked at?  daemon: armed := odd, fence, reads the client's line again (changed: armed := even, goes on).
+//                             client: stores committed or consumed, fence (one for a flush), reads armed.
+//   does the other sleep?     sleeper: need_wakeup := n, fence, looks at the ring again, sleeps.
+//                             other:   publishes an entry, fence, reads need_wakeup, rings.
+//   and for `writable`:       client: want_writable := p, fence, reads released again.
+//                             daemon: released := r, fence, reads want_writable.
+//
+// armed counts: odd is armed, and each arming has a value of its own, so a client touches once for each arming without
+// hearing that its last touch was taken. need_wakeup is the number of this sleep, 0 while awake: one ring a sleep, however
+// long the sleeper takes to wake (40 us here).
+//
+// Doorbells. Daemon to client: a pipe whose write end only the daemon has. Client to daemon: an eventfd that the daemon
+// watches edge-triggered and never reads.
+//
+// The end of a stream: `closed` is its last news, but its number and its logs stay the client's until the client has set
+// request::close or abort: what was delivered can be read until then.
 //
 // Whatever the client writes is read once into a local and checked (positions: monotonic, within the log; stream numbers:
 // in range, generation right; ring indices: distance at most the size). A lie ends the session with a Violation.
@@ -43,6 +58,8 @@ inline constexpr std::uint16_t kAbiMin = 1, kAbiMax = 1;
 inline constexpr std::size_t kLine = 64;
 inline constexpr std::uint32_t kMaxStreamBits = 20;
 inline constexpr std::uint32_t kOffsetScale = 64;  // bases of logs count in units of 64 octets: 32 bits reach 256 GiB
+inline constexpr std::uint64_t kMaxArena = std::uint64_t{kOffsetScale} << 32;
+inline constexpr std::uint64_t kArenaGrain = 4096;  // logs begin at pages, and a log of less still takes one
 
 // ---- daemon pages -----------------------------------------------------------------------------------------------------
 
@@ -58,12 +75,12 @@ struct alignas(kLine) DaemonHeader {
   std::uint32_t worker;
   std::uint64_t send_arena_size, receive_arena_size;
   std::uint32_t zero0[4];
-  // line 1
-  alignas(kLine) std::atomic<std::uint32_t> need_wakeup;  // the worker sleeps: ring the eventfd after publishing
-  std::atomic<std::uint32_t> state;                       // DaemonState
-  std::atomic<std::uint32_t> violation;                   // shm::Violation when the session was ended for a lie
-  // line 2
-  alignas(kLine) std::atomic<std::uint32_t> touch_consumed;  // touch entries taken up to here
+  // line 1: the worker's
+  alignas(kLine) std::atomic<std::uint32_t> need_wakeup;  // not 0: the worker sleeps; ring the eventfd once for this value
+  std::atomic<std::uint32_t> touch_consumed;              // touch entries taken up to here
+  // line 2: the main thread's
+  alignas(kLine) std::atomic<std::uint32_t> state;  // DaemonState
+  std::atomic<std::uint32_t> violation;             // shm::Violation when the session was ended for a lie
 };
 static_assert(sizeof(DaemonHeader) == 3 * kLine);
 
@@ -75,14 +92,14 @@ struct alignas(kLine) DaemonStream {
   // line 0: hot
   std::atomic<std::uint64_t> delivered;   // octets in the receive log
   std::atomic<std::uint64_t> released;    // octets of the send log acknowledged by the peer: free again
-  std::atomic<std::uint32_t> armed;       // 1: the daemon looks at this stream only when a touch entry names it
+  std::atomic<std::uint32_t> armed;       // odd: the daemon looks at this stream only when a touch entry names it
   std::atomic<std::uint32_t> state;       // StreamState
   std::atomic<std::uint32_t> reason;      // CloseCode once closed
   std::uint32_t generation;               // fixed while the stream is not free
   std::uint32_t send_base, receive_base;  // in units of kOffsetScale
   std::uint32_t send_capacity, receive_capacity;  // powers of two
   std::uint32_t flow;                     // the attachment's number
-  std::uint32_t zero0;
+  std::uint32_t consume_step;             // consuming less than this since it was last told needs no touch
   // line 1: fixed from `open` on
   alignas(kLine) std::uint8_t local_address[16];
   std::uint8_t remote_address[16];
@@ -121,7 +138,7 @@ static_assert(sizeof(NewsSlot) == 32);
 // ---- client pages -----------------------------------------------------------------------------------------------------
 
 struct alignas(kLine) ClientHeader {
-  std::atomic<std::uint32_t> need_wakeup;                   // the client sleeps
+  std::atomic<std::uint32_t> need_wakeup;                   // not 0: the client sleeps; ring the pipe once for this value
   alignas(kLine) std::atomic<std::uint32_t> news_consumed;  // news entries taken up to here
 };
 static_assert(sizeof(ClientHeader) == 2 * kLine);
@@ -154,6 +171,11 @@ struct Geometry {
   std::uint32_t touch_ring_log2 = 10;  // at least streams
   std::uint64_t send_arena = 0, receive_arena = 0;
 
+  constexpr bool valid() const {
+    return streams != 0 && streams <= 1u << kMaxStreamBits && touch_ring_log2 < 31 && 1u << touch_ring_log2 >= streams &&
+           news_ring_log2 < 31 && 1u << news_ring_log2 >= 2 * streams && send_arena % kArenaGrain == 0 &&
+           receive_arena % kArenaGrain == 0 && send_arena <= kMaxArena && receive_arena <= kMaxArena;
+  }
   constexpr std::size_t daemon_streams_at() const { return sizeof(DaemonHeader); }
   constexpr std::size_t news_at() const { return daemon_streams_at() + streams * sizeof(DaemonStream); }
   constexpr std::size_t daemon_pages() const { return news_at() + (std::size_t{1} << news_ring_log2) * sizeof(NewsSlot); }
@@ -175,7 +197,7 @@ struct Geometry {
   X(requests_unknown, "A request bit that this ABI does not have, or one taken back.")         \
   X(control_malformed, "A control message that cannot be parsed.")                             \
   X(control_order, "A control message that is not allowed in this state.")                     \
-  X(control_flood, "More control messages than the limit.")
+  X(control_flood, "Control messages without taking the answers.")
 
 enum class Violation : std::uint32_t {
   none = 0,
@@ -183,6 +205,13 @@ enum class Violation : std::uint32_t {
   SHM_VIOLATIONS(X)
 #undef X
 };
+
+inline constexpr const char* kViolationSentences[] = {"None.",
+#define X(name, sentence) sentence,
+                                                      SHM_VIOLATIONS(X)
+#undef X
+};
+inline constexpr std::size_t kViolations = sizeof(kViolationSentences) / sizeof(kViolationSentences[0]);  // with none
 
 // Why a stream ended, as the client sees it.
 #define SHM_CLOSE_CODES(X)                                            \
