@@ -24,14 +24,8 @@ constexpr std::size_t kBurst = 64;  // chunks moved between cache and ring at a 
 class ChunkSet {
  public:
   explicit ChunkSet(std::uint32_t chunks) : words_((chunks + 63) / 64) {}
-  void add(Chunk c) {
-    DCHECK((word(c) & bit(c)) == 0);
-    word(c) |= bit(c);
-  }
-  void remove(Chunk c) {
-    DCHECK((word(c) & bit(c)) != 0);
-    word(c) &= ~bit(c);
-  }
+  void add(Chunk c) { word(c) |= bit(c); }
+  void remove(Chunk c) { word(c) &= ~bit(c); }
   template <class Visit>
   void each(Visit visit) const {
     for (std::size_t i = 0; i < words_.size(); ++i)
@@ -44,6 +38,17 @@ class ChunkSet {
   static std::uint64_t bit(Chunk c) { return std::uint64_t{1} << (c.index % 64); }
   std::vector<std::uint64_t> words_;
 };
+
+// The kernel has let go of them.
+std::size_t give_back(const ChunkSet& chunks, const netalloc::Umem& umem, netalloc::ChunkCache& cache) {
+  std::size_t n = 0;
+  chunks.each([&](Chunk c) {
+    umem.note(c, netalloc::ChunkNote::kernel, netalloc::ChunkNote::held);
+    cache.put(c);
+    ++n;
+  });
+  return n;
+}
 
 }  // namespace
 
@@ -72,6 +77,15 @@ struct Port::Rings {
 
   PortState note(int result);
 
+  // Ours -> the kernel's, and back.
+  void give(Chunk c) {
+    umem.note(c, netalloc::ChunkNote::held, netalloc::ChunkNote::kernel);
+    with_kernel.add(c);
+  }
+  void take(Chunk c) {
+    umem.note(c, netalloc::ChunkNote::kernel, netalloc::ChunkNote::held);
+    with_kernel.remove(c);
+  }
   PortSpec spec;
   netalloc::Umem& umem;
   ChunkSet with_kernel;
@@ -103,7 +117,7 @@ Port::Port(const PortSpec& spec, netalloc::Umem& umem, netalloc::ChunkCache& cac
     // A shared socket cannot ask for its mode, only learn it.
     if (spec.mode == Mode::zero_copy && !zero_copy) throw std::system_error(EOPNOTSUPP, std::generic_category(), "mode");
   } catch (const std::exception& e) {
-    if (rings_) rings_->with_kernel.each([&](Chunk c) { cache.put(c); });  // never bound: nobody has looked at them
+    if (rings_) give_back(rings_->with_kernel, umem, cache);  // never in use: nothing was sent, nobody fills a frame
     std::string text = spec.interface + " queue " + std::to_string(spec.queue) + ": " + e.what();
     if (const auto* system = dynamic_cast<const std::system_error*>(&e)) {
       const std::string_view what_to_do = advice(spec, system->code().value(), shares);
@@ -130,7 +144,7 @@ std::size_t Port::receive(std::span<Frame> frames) {
   for (std::uint32_t i = 0; i < n; ++i) {
     const xdp_desc& d = r.rx.slot(i);
     const Chunk chunk = r.umem.chunk_at(d.addr);
-    r.with_kernel.remove(chunk);
+    r.take(chunk);
     frames[i] = {.chunk = chunk,
                  .offset = static_cast<std::uint16_t>(d.addr - r.umem.address(chunk)),
                  .length = static_cast<std::uint16_t>(d.len)};
@@ -151,7 +165,7 @@ std::size_t Port::refill(netalloc::ChunkCache& cache) {
     const std::size_t wanted = std::min<std::size_t>(room, kBurst);
     const std::size_t n = cache.get_for_fill({chunks, wanted});
     for (std::size_t i = 0; i < n; ++i) {
-      r.with_kernel.add(chunks[i]);
+      r.give(chunks[i]);
       r.fill.slot(static_cast<std::uint32_t>(i)) = r.umem.address(chunks[i]);
     }
     r.fill.submit(static_cast<std::uint32_t>(n));
@@ -177,7 +191,7 @@ std::size_t Port::transmit(std::span<const Frame> frames) {
   for (std::uint32_t i = 0; i < n; ++i) {
     const Frame& f = frames[i];
     DCHECK(f.offset + f.length <= r.umem.chunk_size());  // the kernel would skip it and never complete it
-    r.with_kernel.add(f.chunk);
+    r.give(f.chunk);
     r.tx.slot(i) = {.addr = r.umem.address(f.chunk) + f.offset, .len = f.length, .options = 0};
     octets += f.length;
   }
@@ -196,7 +210,7 @@ std::size_t Port::reap(netalloc::ChunkCache& cache, std::size_t bound) {
     const std::uint32_t burst = std::min<std::uint32_t>(n - done, kBurst);
     for (std::uint32_t i = 0; i < burst; ++i) {
       chunks[i] = r.umem.chunk_at(r.completion.slot(done + i));
-      r.with_kernel.remove(chunks[i]);
+      r.take(chunks[i]);
     }
     cache.put({chunks, burst});
     done += burst;
@@ -269,10 +283,9 @@ KernelStatistics Port::kernel_statistics() const {
 std::size_t Port::retire(std::unique_ptr<Port> port, netalloc::ChunkCache& cache) {
   CHECK(port->rings_->state == PortState::gone || port->rings_->mode != Mode::zero_copy);
   const ChunkSet chunks = port->rings_->with_kernel;
+  const netalloc::Umem& umem = port->rings_->umem;
   port.reset();
-  std::size_t n = 0;
-  chunks.each([&](Chunk c) { cache.put(c), ++n; });
-  return n;
+  return give_back(chunks, umem, cache);
 }
 
 }  // namespace netchan::port

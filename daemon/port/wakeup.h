@@ -37,9 +37,10 @@ class Wakeup {
 
   // A worker without a clock at hand passes Instant{} always: no watchdog and no pause between retries then.
   Decision decide(Instant now, const Rings& r) {
-    if (r.tx_in_flight == 0 || r.completed != completed_ || stalled_since_ > now) stalled_since_ = now;
+    if (!in_flight_ || r.completed != completed_) stalled_since_ = now;
+    in_flight_ = r.tx_in_flight != 0;
     completed_ = r.completed;
-    const bool stalled = r.tx_in_flight != 0 && now - stalled_since_ >= kStall;
+    const bool stalled = in_flight_ && now - stalled_since_ >= kStall;
     if (stalled) stalled_since_ = now;  // the next try is kStall away
     const bool paused = now < retry_at_;
     return {.rx = r.fill_needs_wakeup && !paused,
@@ -52,6 +53,7 @@ class Wakeup {
   Instant stalled_since_{};
   Instant retry_at_{};
   std::uint32_t completed_ = 0;
+  bool in_flight_ = false;
 };
 
 }  // namespace netchan::port
