@@ -53,12 +53,13 @@ struct CongestionState {
     double w_est = 0;                        // the Reno-friendly estimate (4.3)
     double cwnd_prior = 0;                   // cwnd before the last reduction
     double fraction = 0;                     // of cwnd, below an octet
-    double cwnd_epoch = 0;
   } cubic;
 
-  void start(Congestion, std::uint32_t sender_mss);      // IW10 (RFC 6928)
-  void set_mss(std::uint32_t sender_mss);                // path MTU shrank: cwnd keeps its number of segments (RFC 8899, 1191)
+  // IW10 (RFC 6928); one segment when the SYN or SYN-ACK was sent again more than once (RFC 6928 2).
+  void start(Congestion, std::uint32_t sender_mss, std::uint32_t syn_retransmits = 0);
+  void set_mss(std::uint32_t sender_mss);  // a smaller one (path MTU): cwnd keeps its number of segments
   void on_ack(Instant now, const AckedSample&);
+  // `in_flight` of these two is FlightSize (Scoreboard::flight()), not pipe (RFC 5681 (4), RFC 6675 5 (4.2)).
   void on_loss(Instant now, std::uint32_t in_flight);    // start of a loss episode (fast retransmit); once an episode
   void on_recovered();                                   // the episode's recovery point is acknowledged
   // `again`: this segment had timed out before; ssthresh is held then (RFC 5681 3.1).
@@ -83,14 +84,16 @@ struct CongestionState {
 };
 static_assert(std::is_trivially_copyable_v<CongestionState>);
 
-// The algorithms, called by CongestionState.
+// The algorithms, called by CongestionState. grow(): congestion avoidance. threshold(): ssthresh after a loss.
 namespace newreno {
-void grow(CongestionState&, std::uint32_t octets);                        // congestion avoidance
-std::uint32_t threshold(const CongestionState&, std::uint32_t in_flight);  // ssthresh after a loss
+void grow(CongestionState&, std::uint32_t octets);
+std::uint32_t threshold(const CongestionState&, std::uint32_t in_flight);
 }  // namespace newreno
 namespace cubic {
 void grow(CongestionState&, Instant now, std::uint32_t octets, Duration srtt);
 std::uint32_t threshold(CongestionState&, std::uint32_t in_flight);  // also remembers w_max and ends the epoch
+void forget(CongestionState&);                                      // the next epoch starts at its cwnd, with K = 0
+void pause(CongestionState&, Instant now);                          // the time since the last ACK does not count
 }  // namespace cubic
 
 }  // namespace netchan::atcp

@@ -91,6 +91,7 @@ class RangePool {
   }
   bool may_take(const Reassembly&) const;
   std::uint32_t first_ending_at_or_after(const Reassembly&, std::uint64_t position) const;
+  void recently_changed(Reassembly&, std::uint32_t i);
   void remove(Reassembly&, std::uint32_t i);
 
   std::span<Range> ranges_;

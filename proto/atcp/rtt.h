@@ -34,8 +34,9 @@ struct WindowedMin {
 
 struct RttEstimator {
   static constexpr Duration kMinRttWindow = Duration::seconds(300);  // Linux: tcp_min_rtt_wlen
-  static constexpr Duration kGranularity = Duration::milliseconds(1);  // G of RFC 6298: no timer is finer in practice
-  static constexpr std::uint8_t kMaxBackOffs = 40;                   // 2^40 x 1 ms > rto_max; keeps the shift defined
+  static constexpr Duration kGranularity = Duration::milliseconds(1);  // G of RFC 6298 (2.4)
+  static constexpr std::uint8_t kMaxBackOffs = 20;     // 2^20 x 1 ms is beyond any rto_max; keeps the shift defined
+  static constexpr std::uint8_t kStaleAfter = 4;       // timeouts in a row: the path is probably another one by now
 
   Duration srtt{0};                 // 0: no sample yet
   Duration rttvar{0};
@@ -43,6 +44,7 @@ struct RttEstimator {
   Duration latest{0};               // the last sample
   WindowedMin min_window;
   std::uint8_t back_offs = 0;       // timeouts in a row (RFC 6298 (5.5))
+  bool stale = false;               // many timeouts have passed: the next sample starts afresh (RFC 6298 5, last paragraph)
 
   bool has_sample() const { return srtt.ns != 0; }
   Duration min_rtt() const { return has_sample() ? min_window.get() : Duration{0}; }
@@ -57,8 +59,10 @@ struct RttEstimator {
   // The timeout to arm now: base_rto doubled per back-off, at most rto_max.
   Duration rto(const FlowParams&) const;
 
-  void back_off();                        // (5.5); after several in a row SRTT is forgotten but for the timer
-  void forget_back_off() { back_offs = 0; }  // an ACK of new data, measured or not (Linux does; RFC 6298 waits for a sample)
+  void back_off();  // (5.5)
+  // An ACK of new data, measured or not. Linux does so; RFC 6298 5 keeps the back-off until a sample, which a peer without
+  // timestamps cannot give while only retransmissions are acknowledged.
+  void forget_back_off() { back_offs = 0; }
 
   // (5.7): the SYN was retransmitted and its RTT is unknown: data start with 3 s at least.
   void on_handshake_retransmitted(const FlowParams&);

@@ -96,7 +96,10 @@ static_assert(std::is_trivially_copyable_v<Scoreboard>);
 struct AckOutcome {
   std::uint32_t acked = 0;        // octets that una moved by (cumulative only)
   std::uint32_t delivered = 0;    // octets that reached the peer as far as we learn just now: not sacked before
-  Instant sent_at = Instant::never();  // newest transmission among them that is unambiguous (Karn): an RTT sample
+  // When the newest and the oldest of what is delivered was sent; never() when one of them was sent more than once (Karn's
+  // rule) or none is new. The oldest gives the sample for the RTO, which must cover the peer's delayed ACK.
+  Instant sent_at = Instant::never();
+  Instant oldest_sent_at = Instant::never();
   bool retransmitted = false;     // one of them was sent more than once
   bool syn = false;               // SYN, FIN were acknowledged (cumulative only)
   bool fin = false;
@@ -108,6 +111,7 @@ struct AckOutcome {
 class SegmentPool {
  public:
   static constexpr std::uint32_t kDupThresh = 3;    // RFC 6675, RFC 5681
+  static constexpr std::uint32_t kReserve = 32;
   static constexpr std::uint32_t kSackSteps = 512;  // records an ACK's blocks may touch; 512 x 3 ns stays below 2 us
 
   // Cuts the pool out of `arena` (memory as it is); clear() makes it empty.
@@ -120,7 +124,8 @@ class SegmentPool {
   // A fresh connection (or one whose records were dropped by drop_all()); the first position sent will be `first`.
   static void start(Scoreboard& board, std::uint64_t first);
 
-  // New octets [board.nxt, + length) go out. False: no record is free, do not send now.
+  // New octets [board.nxt, + length) go out. False: do not send now. A connection may hold as many records as are free (dynamic
+  // threshold), and the last kReserve-th of the pool is kept for cutting, so that new octets never starve a repair.
   bool on_transmit(Scoreboard&, Instant now, std::uint32_t length, std::uint8_t flags = 0);
   // Record i, returned by next_to_retransmit() or first(), goes out again.
   void on_retransmit(Scoreboard&, std::uint32_t i, Instant now);
@@ -136,17 +141,18 @@ class SegmentPool {
 
   // Marks what RFC 6675 IsLost() calls lost since the last call; returns those octets. kSackSteps at most.
   std::uint32_t detect_losses(Scoreboard&, std::uint32_t mss);
-  // The oldest segment is lost: the third duplicate ACK, or a partial ACK (RFC 6582 3.2), or what RFC 6675 step 4.1 asks
+  // The oldest segment (mss octets of it) is lost: the third duplicate ACK, or a partial ACK (RFC 6582 3.2), or what RFC 6675 step 4.1 asks
   // for. Returns the octets newly marked.
   std::uint32_t mark_first_lost(Scoreboard&, std::uint32_t mss);
   // The retransmission timer expired: all that is not sacked is lost and waits. Sacked marks are dropped as well when
-  // `forget_sacks` or when the first record is sacked (reneging, RFC 2018 8): everything is sent again then.
+  // `forget_sacks` or when the first record is sacked (reneging, RFC 2018 8): everything is sent again then. Kept
+  // otherwise (RFC 6675 5.1). O(records), once a timeout.
   void on_rto(Scoreboard&, bool forget_sacks);
 
   // The lowest record that is lost and not yet sent again, cut to at most `mss` octets; kNoIndex: none (or no record free
   // to cut with). RFC 6675 NextSeg() rule (1). FIN counts as an octet.
   std::uint32_t next_to_retransmit(Scoreboard&, std::uint32_t mss);
-  // The oldest unacknowledged record, and the newest (tail probe), cut likewise; kNoIndex when empty.
+  // The oldest unacknowledged record, and the newest (tail probe), cut likewise; kNoIndex when empty or sacked.
   std::uint32_t first(Scoreboard&, std::uint32_t mss);
   std::uint32_t last(Scoreboard&, std::uint32_t mss);
 
@@ -163,12 +169,16 @@ class SegmentPool {
   auto links() const {
     return [this](std::uint32_t i) -> IndexLink& { return records_[i].link; };
   }
-  std::uint32_t cut(Scoreboard&, std::uint32_t i, std::uint32_t length);
-  std::uint32_t seek(const Scoreboard&, std::uint64_t position, std::uint32_t& steps) const;
+  std::uint32_t next(std::uint32_t i) const { return records_[i].link.next; }
+  bool above_cursor(const Scoreboard&, const SegmentRecord&) const;
+  bool cut(Scoreboard&, std::uint32_t i, std::uint32_t length);
+  bool fit(Scoreboard&, std::uint32_t i, std::uint32_t mss);
+  std::uint32_t seek(Scoreboard&, std::uint64_t position, std::uint32_t& steps) const;
   std::uint32_t mark_sacked(Scoreboard&, std::uint32_t i);
+  std::uint32_t absorb_next(Scoreboard&, std::uint32_t i);
   void mark_lost(Scoreboard&, std::uint32_t i);
-  void remove(Scoreboard&, std::uint32_t i);
-  void forget_sacks(Scoreboard&);
+  void forget_all_sacks(Scoreboard&);
+  void release_first(Scoreboard&);
 
   std::span<SegmentRecord> records_;
   IndexPool pool_;
