@@ -163,6 +163,7 @@ std::optional<Neighbour> decode_neighbour(const nlmsghdr& m) {
   // The kernel's NUD_VALID: while it checks an old MAC it goes on using it, and so do we.
   constexpr int kValid = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY;
   n.entry.resolved = (info->ndm_state & kValid) != 0 && mac_of(a[NDA_LLADDR], n.entry.mac);
+  n.fixed = (info->ndm_state & (NUD_PERMANENT | NUD_NOARP)) != 0;
   n.managed = (u32(a[kFlagsExt]) & kManaged) != 0;
   return n;
 }

@@ -18,6 +18,7 @@ struct Neighbour {
   wire::Address address;
   NeighbourTable::Entry entry;  // resolved: the kernel would use this MAC now
   bool managed = false;         // the kernel keeps it fresh by itself (NTF_EXT_MANAGED)
+  bool fixed = false;           // an administrator wrote it down: not to be touched
 };
 
 std::optional<Link> decode_link(const nlmsghdr&);

@@ -33,10 +33,17 @@ struct Followed {
   std::uint32_t ifindex;
   wire::Address address;
   bool resolved = false;
-  bool managed = false;
+  bool kept = false;        // by the kernel or by an administrator: nothing to ask for
   std::uint32_t pause = 1;  // keep_alive calls between questions
   std::uint32_t due = 1;    // until the next
 };
+
+Neighbour absent(const Followed& f) {
+  Neighbour n;
+  n.ifindex = f.ifindex;
+  n.address = f.address;
+  return n;
+}
 
 }  // namespace
 
@@ -89,7 +96,7 @@ void RouteMirror::State::read_neighbours() {
       apply(n);
     }
   for (std::size_t slot = 0; slot < found.size(); ++slot)
-    if (!found[slot]) apply({followed[slot].ifindex, followed[slot].address, {}, false});
+    if (!found[slot]) apply(absent(followed[slot]));
 }
 
 void RouteMirror::State::apply(const Neighbour& n) {
@@ -98,7 +105,7 @@ void RouteMirror::State::apply(const Neighbour& n) {
   Followed& f = followed[*slot];
   table.write(*slot, n.entry);
   f.resolved = n.entry.resolved;
-  f.managed = n.managed;
+  f.kept = n.managed || n.fixed;
   if (f.resolved) f.pause = f.due = 1;
 }
 
@@ -124,8 +131,10 @@ int RouteMirror::State::question(std::uint16_t type, const Followed& f, std::uin
 // NTF_USE: behave as if a packet were to be sent there now: resolve, or check what is stale. A next hop that has answered is
 // also given to the kernel's care (NTF_EXT_MANAGED: it checks again by itself every few seconds); kernels before 5.16 ignore
 // that attribute, and NTF_USE comes with every keep_alive. One that never answered is not: the kernel would broadcast for it
-// every five seconds for ever.
+// every five seconds for ever. And one that an administrator has fixed must not be asked about: the request would unfix it.
 void RouteMirror::State::ask_kernel(Followed& f) {
+  look(f);
+  if (f.kept) return;
   counters.neighbour_requests.add();
   if (question(RTM_NEWNEIGH, f, NTF_USE, f.resolved ? kNtfExtManaged : 0, {}) != 0) counters.neighbour_refusals.add();
   look(f);
@@ -139,7 +148,7 @@ void RouteMirror::State::look(const Followed& f) {
       apply(*n);
     }
   });
-  if (!seen && error != 0) apply({f.ifindex, f.address, {}, false});
+  if (!seen && error != 0) apply(absent(f));
 }
 
 RouteMirror::RouteMirror(NeighbourTable& table) : state_(std::make_unique<State>(table)) {
@@ -186,15 +195,14 @@ std::optional<std::uint32_t> RouteMirror::resolve(std::uint32_t ifindex, const w
   if (*slot == s.followed.size()) {
     s.followed.push_back({ifindex, next_hop});
     s.counters.neighbours.add();
-    s.look(s.followed[*slot]);  // the kernel may know it already
   }
-  if (Followed& f = s.followed[*slot]; !f.managed) s.ask_kernel(f);
+  if (Followed& f = s.followed[*slot]; !f.kept) s.ask_kernel(f);
   return slot;
 }
 
 void RouteMirror::keep_alive() {
   for (Followed& f : state_->followed) {
-    if (f.managed || --f.due != 0) continue;
+    if (f.kept || --f.due != 0) continue;
     if (!f.resolved) f.pause = std::min(2 * f.pause, kLongestPause);
     f.due = f.pause;
     state_->ask_kernel(f);

@@ -82,7 +82,7 @@ class RouteView {
   std::optional<Hop> lookup(const wire::Address& destination) const;
 
  private:
-  wire::Address source_for(std::uint32_t ifindex, const wire::Address& next_hop) const;
+  wire::Address source_for(std::uint32_t ifindex, const wire::Address& near) const;
 };
 
 // A neighbour's slot number stays valid for the daemon's life. An entry is one 64-bit word (48 bits of MAC, one of state),

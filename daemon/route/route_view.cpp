@@ -76,8 +76,7 @@ std::optional<Hop> RouteView::lookup(const wire::Address& destination) const {
     hop.ifindex = best->ifindex;
     hop.next_hop = best->gateway.is_unspecified() ? destination : best->gateway;
     hop.source = best->source;
-    // The next hop may be of the other family (RFC 8950): the source is of the destination's.
-    if (hop.source.is_unspecified()) hop.source = source_for(hop.ifindex, hop.next_hop.is_v4() == v4 ? hop.next_hop : destination);
+    if (hop.source.is_unspecified()) hop.source = source_for(hop.ifindex, v4 && hop.next_hop.is_v4() ? hop.next_hop : destination);
     hop.mtu = best->mtu == 0 ? out->mtu : std::min(best->mtu, out->mtu);
     return hop;
   }
@@ -85,14 +84,15 @@ std::optional<Hop> RouteView::lookup(const wire::Address& destination) const {
 }
 
 // Without a preferred source the kernel takes the interface's address in the next hop's subnet, else its first (IPv4), or
-// the one of right scope that has most in common (RFC 6724 5, rules 2 and 8). The longest common prefix serves both.
-wire::Address RouteView::source_for(std::uint32_t ifindex, const wire::Address& next_hop) const {
+// that of the destination's scope which has most in common with it (IPv6, RFC 6724 5, rules 2 and 8). The longest common
+// prefix serves both; `near` is the next hop for IPv4 (unless that is IPv6, RFC 8950) and the destination for IPv6.
+wire::Address RouteView::source_for(std::uint32_t ifindex, const wire::Address& near) const {
   wire::Address best;
   int best_rank = -1;
   for (const LocalAddress& a : addresses) {
-    if (a.ifindex != ifindex || a.address.is_v4() != next_hop.is_v4()) continue;
-    const bool same_scope = is_link_local(a.address) == is_link_local(next_hop);
-    const int rank = common_bits(a.address, next_hop) + (same_scope ? 1000 : 0);
+    if (a.ifindex != ifindex || a.address.is_v4() != near.is_v4()) continue;
+    const bool same_scope = is_link_local(a.address) == is_link_local(near);
+    const int rank = common_bits(a.address, near) + (same_scope ? 1000 : 0);
     if (rank <= best_rank) continue;
     best_rank = rank;
     best = a.address;
