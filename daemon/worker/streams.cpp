@@ -169,13 +169,9 @@ Bytes Streams::send_log(std::uint32_t region, std::uint64_t offset, std::uint32_
 // ---- stop and statistics ----------------------------------------------------------------------------------------------
 
 void Streams::reset_all(Instant now) {
-  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-    if (!lanes_[i].lane) continue;
-    if (!lanes_[i].retiring) end_lane(now, i, false);
-    if (!lanes_[i].lane) continue;
-    for (const std::uint32_t s : lanes_[i].by_number)
-      if (s != kNoStream && streams_[s].used && !streams_[s].engine_done) engine_.abort(now, streams_[s].conn);
-  }
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i)
+    if (lanes_[i].lane && !lanes_[i].retiring) end_lane(now, i, false);
+  engine_.for_each_connection([&](atcp::ConnId conn) { engine_.abort(now, conn); });
 }
 
 void Streams::refresh_one(std::uint32_t index) {

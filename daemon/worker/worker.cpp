@@ -144,6 +144,7 @@ void Worker::now_and_then(Instant now) {
   last_now_and_then_ = now;
   streams_.refresh_statistics(now);
   connections_.set(engine_.connection_count());
+  free_chunks_.set(cache_.free_count());
   cpu_ns_.set(static_cast<std::uint64_t>(clock::thread_cpu_time().ns));
   if (stopping_) {
     bool output = false;
@@ -201,6 +202,7 @@ void Worker::sleep(Instant now) {
   }
   if (stopping_) timeout = std::min(timeout, kNowAndThen);
   if (quiet) {
+    now_and_then(now);  // gauges are right while it sleeps
     counters_.sleeps.add();
     asleep_.set(1);
     poll_doorbells(now, timeout);

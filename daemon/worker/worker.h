@@ -65,6 +65,7 @@ class Worker {
   bool asleep() const { return asleep_.get() != 0; }
   std::uint64_t connections() const { return connections_.get(); }
   std::uint64_t cpu_ns() const { return cpu_ns_.get(); }
+  std::uint64_t free_chunks() const { return free_chunks_.get(); }
 
  private:
   void run();
@@ -83,7 +84,7 @@ class Worker {
   WorkerCounters counters_;
   atcp::AtcpCounters atcp_counters_;
   wire::DropCounters drops_;
-  Counter asleep_, connections_, cpu_ns_;
+  Counter asleep_, connections_, cpu_ns_, free_chunks_;
   std::vector<WorkerPort> ports_;
   PortMap port_map_;
   std::unique_ptr<std::byte, void (*)(void*)> engine_memory_;

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Flows: the configuration's flows against the system as it is: which interfaces they are steered on, which local ports they
+// own, who may attach them, whether they can serve now. A listen address (or a route to a peer) that is not there yet is
+// waited for: update() is called after every change of routes and does what has become possible.
+//
+// Thread: main. Rules and reservations live as long as this object.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "daemon/port/steering.h"
+#include "daemon/route/route.h"
+#include "daemon/shm/sessions.h"
+#include "proto/wire/flow_key.h"
+
+namespace netchan::control {
+
+// One steered interface, by its configuration entry.
+struct SteeredInterface {
+  std::string name;
+  std::uint32_t ifindex = 0;
+  port::Steering* steering = nullptr;
+};
+
+// The flows' `clients:` resolved to numbers. Throws config::Error for names that the host does not know.
+std::vector<session::FlowAccess> resolve_access(const config::Config&);
+
+class Flows {
+ public:
+  Flows(const config::Config&, std::vector<SteeredInterface>);
+
+  // Throws config::Error only at start (`starting`): a port that another program holds. Later it logs.
+  void update(const route::RouteView&, bool starting);
+
+  // Where a dial of this flow goes: local address and interface by the route, local_port 0. nullopt: not now (`why` says it).
+  std::optional<wire::FlowKey> dial_key(std::uint32_t flow, const route::RouteView&, std::string& why) const;
+  bool serving(std::uint32_t flow) const { return state_[flow].reserved; }
+
+ private:
+  struct FlowState {
+    bool reserved = false;
+    bool said_waiting = false;
+    wire::Address local;                               // connect: what the rule was made for
+    std::uint32_t ifindex = 0;
+    std::vector<route::PortReservation> reservations;  // one
+  };
+
+  void update_listen(std::uint32_t flow, const route::RouteView&, bool starting);
+  void update_connect(std::uint32_t flow, const route::RouteView&, bool starting);
+  void reserve(std::uint32_t flow, const wire::Address&, std::uint16_t first, std::uint16_t last, bool starting);
+  void waiting(std::uint32_t flow, const std::string& what);
+  const SteeredInterface* steered(std::uint32_t ifindex) const;
+
+  const config::Config& config_;
+  std::vector<SteeredInterface> interfaces_;
+  std::vector<FlowState> state_;
+};
+
+}  // namespace netchan::control
