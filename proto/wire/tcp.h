@@ -51,7 +51,7 @@ struct TcpHeader {
   std::uint16_t window = 0;  // unscaled, as on the wire
   std::uint16_t checksum = 0;
   std::uint16_t urgent = 0;
-  TcpOptions options;
+  TcpOptions options{};
 
   constexpr bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
 };

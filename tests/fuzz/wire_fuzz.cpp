@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// libFuzzer target, built with -Dfuzzers=true under clang: wire_fuzz tests/fuzz/corpus/wire
+#include <cstddef>
+#include <cstdint>
+
+#include "tests/fuzz/wire_case.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  netchan::wire::wire_case(std::as_bytes(std::span(data, size)));
+  return 0;
+}
