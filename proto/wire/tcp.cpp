@@ -23,7 +23,6 @@ constexpr std::uint8_t end = 0, nop = 1, mss = 2, window_scale = 3, sack_permitt
 
 // Lengths, with kind and length octets.
 constexpr std::size_t kMss = 4, kWindowScale = 3, kSackPermitted = 2, kTimestamps = 10, kSackBase = 2, kSackBlock = 8;
-constexpr std::size_t kOptionsMax = kTcpHeaderMax - kTcpHeaderMin;
 
 // SYN beside FIN or RST opens and ends at once; a segment with none of SYN, ACK and RST is part of no exchange
 // (RFC 9293 3.10.7.2 to 3.10.7.4 drop it in every state). FIN, PSH and URG may stand beside all else.
