@@ -104,6 +104,10 @@ TEST_CASE("what the program says to each kind of packet") {
   s.add_connect(v4(kUs), v4(kPeer), 7000, 0, 40000, 40999);
   s.add_flow({.local = v4(kUs), .remote = v4(kPeer), .local_port = 6000, .remote_port = 6001}, 3);
   s.add_listener(v4(kUs), 9000, 5, 1);
+  // With an IHL of 4 words, the destination address stands where the ports would: 10.77.0.1 is port 1. In a quote,
+  // 10.77.0.2 is source port 0x0a4d.
+  s.add_listener(v4(kUs), 1, 0, 1);
+  s.add_listener(v4(kUs), 0x0a4d, 0, 1);
 
   // clang-format off
   const Row rows[] = {
@@ -138,6 +142,7 @@ TEST_CASE("what the program says to each kind of packet") {
       {"first fragment, not owned", tcp_frame({.destination_port = 9001, .fragment = 0x2000}), "passed"},
       {"middle fragment", tcp_frame({.fragment = 0x2001}), "passed"},
       {"last fragment", tcp_frame({.fragment = 0x0001}), "passed"},
+      {"last fragment, highest bit of the offset", tcp_frame({.fragment = 0x1000}), "passed"},
       {"last fragment, largest offset", tcp_frame({.fragment = 0x1fff}), "passed"},
       {"IP length without ports", tcp_frame({.total_length = 23}), "passed"},
       {"IP length with ports only", tcp_frame({.total_length = 24}), "dropped_malformed"},
