@@ -158,6 +158,8 @@ struct Info {
   std::uint32_t retransmits, rto_count, fast_recoveries, zero_window_probes;
 };
 
+struct Core;  // the inside: core.h
+
 class Engine {
  public:
   static std::size_t memory_size(const Limits&);
@@ -209,8 +211,14 @@ class Engine {
   void check_invariants() const;  // tests: CHECKs every list, count and order
 
  private:
-  struct Core;
-  Core* core_;
+  ConnId next_connection(std::uint32_t from_slot) const;  // invalid: none
+
+  Core* core_;  // in `memory`
 };
+
+template <class F>
+void Engine::for_each_connection(F&& f) const {
+  for (ConnId id = next_connection(0); id.valid(); id = next_connection(id.slot + 1)) f(id);
+}
 
 }  // namespace netchan::atcp
