@@ -13,17 +13,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, "build")
 LOGS = os.path.join(BUILD, "check")
 
-GCC = {"CC": "gcc", "CXX": "g++"}
-CLANG = {"CC": "clang-14", "CXX": "clang++-14"}
-SANITIZED = ["-Db_lundef=false", "-Ddchecks=true", "-Doptimization=1"]
-# name: (compilers, options of meson setup)
-CONFIGURATIONS = {
-    "gcc": (GCC, []),
-    "asan": (CLANG, ["-Db_sanitize=address,undefined", *SANITIZED]),
-    "tsan": (CLANG, ["-Db_sanitize=thread", *SANITIZED]),
-    "clang": (CLANG, []),
-    "debug": (GCC, ["-Doptimization=0", "-Ddchecks=true"]),
-}
 ASAN_SUITES = ("unit", "scenario", "corpora")
 # What has threads that meet in memory: rings, mailboxes, netalloc, shm.
 TSAN_TESTS = ("unit_base", "unit_netalloc", "unit_shm", "unit_session", "unit_worker", "unit_client")
@@ -35,34 +24,34 @@ ENVIRONMENT = {
 }
 
 
-def run(command, log, env=None, cwd=ROOT):
+def run(command, log):
     """To a log; the exit status."""
     os.makedirs(LOGS, exist_ok=True)
     with open(os.path.join(LOGS, log), "a", encoding="utf-8") as f:
         f.write(f"+ {' '.join(command)}\n")
         f.flush()
-        return subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, cwd=cwd, env={**os.environ, **ENVIRONMENT, **(env or {})},
+        return subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, cwd=ROOT, env={**os.environ, **ENVIRONMENT},
                               check=False).returncode
 
 
 def build(results, name, targets=None):
-    """Configures build/NAME when it is new, and builds all or what `targets(tests)` chooses. True: it worked."""
-    compilers, options = CONFIGURATIONS[name]
+    """tools/build NAME: all, or what `targets(tests)` chooses. True: it worked."""
     folder, log = os.path.join(BUILD, name), f"build-{name}.log"
-    with results.stage(f"build {name}") as stage:
+    tool = os.path.join(ROOT, "tools", "build")
+    done = False
+    with results.stage(f"build {name}"):
         if os.path.exists(os.path.join(LOGS, log)):
             os.remove(os.path.join(LOGS, log))
-        # Reconfiguring is cheap and picks up changed options of this file.
-        again = ["--reconfigure"] if os.path.exists(os.path.join(folder, "build.ninja")) else []
-        if run(["meson", "setup", *again, *options, folder, ROOT], log, compilers):
+        # build.ninja first: it configures, or configures again where a meson.build has changed.
+        if run([tool, name, "build.ninja"], log):
             raise StageFailed(tail_of(os.path.join(LOGS, log), 30))
         wanted = targets(tests_of(folder)) if targets else []
         if targets and not wanted:
             raise StageFailed(f"no test of this name (tests: {sorted(t['name'] for t in tests_of(folder))})")
-        if run(["ninja", "-C", folder, *wanted], log):
+        if run([tool, name, *wanted], log):
             raise StageFailed(failures_of(os.path.join(LOGS, log)))
-        stage.done = True
-    return getattr(stage, "done", False)
+        done = True
+    return done
 
 
 def failures_of(log):

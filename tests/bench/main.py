@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""tests/bench/run: the whole table of the main path, with cost by packet and the raw AF_XDP ceiling."""
+import argparse
+import json
+import os
+import platform
+import subprocess
+
+from measure import BULK, CLIENT_CORE, WORKER_CORE, Failed, Netchan, busy_share, wait_for_idle
+from raw import raw_rates
+from suite import Suite
+from table import print_table
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/bench/run")
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--sizes", default=f"16,64,256,1024,{BULK}")
+    parser.add_argument("--json", help="writes every value of every round")
+    args = parser.parse_args()
+
+    busy = wait_for_idle()
+    print(f"{platform.node()}: Linux {platform.release()}, {os.cpu_count()} cores; other processes used {busy:.0%} of them before the start"
+          + ("" if busy < 0.1 else ": NOT an idle machine"))
+    print(f"netchand's worker on core {WORKER_CORE}, its client and the peer on core {CLIENT_CORE}; kernel columns: sender on core 1, "
+          f"receiver on core 0\n{args.rounds} interleaved rounds of {args.seconds:g} s; median (min-max)\n")
+    suite = Suite(args.build, [int(s) for s in args.sizes.split(",")], args.rounds, args.seconds)
+    suite.run()
+    extra(suite)
+    print(f"\nAF_XDP: {suite.mode}\n")
+    suite.print()
+    print("\n  'in' is a kernel source that writes 16 KiB at a time; every sink checks each message's number.")
+    costs(suite)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump({f"{r}|{c}|{q}": cell.values for (r, c, q), cell in suite.cells.items()}, f, indent=1)
+    print(f"\n  other processes after the end: {busy_share():.0%}")
+
+
+def extra(suite):
+    """What needs a daemon of its own, or nothing but AF_XDP."""
+    def both():
+        with Netchan(suite.build, both_ends=True) as netchan:
+            return netchan.ping(64, suite.seconds)
+
+    def syscalls():
+        with Netchan(suite.build) as netchan:
+            return netchan.syscalls(64, suite.seconds)
+    for r in range(suite.rounds):
+        suite.progress(f"round {r + 1} of {suite.rounds}: netchan at both ends, raw AF_XDP")
+        suite.attempt("ping", "netchan both", both)
+        for size, report in raw_rates(suite.build, suite.seconds).items():
+            suite.add(size, "raw", report)
+    suite.progress("system calls of the worker")
+    suite.attempt("syscalls", "netchan out", syscalls)
+
+
+def costs(suite):
+    rows = []
+    for size in suite.sizes:
+        for column in ("netchan out", "netchan in"):
+            row = [("bulk" if size == BULK else f"{size} B") + column.removeprefix("netchan")]
+            row += [suite.cell(size, column, "worker_ns_per_packet").text("{:.0f}"), suite.cell(size, column, "client_ns_per_message").text("{:.1f}"),
+                    suite.cell(size, column, "kicks_per_packet").text("{:.3f}"), suite.cell(size, column, "sleeps_per_packet").text("{:.4f}")]
+            rows.append(row)
+    print()
+    print_table(["cost", "worker ns/packet", "client ns/message", "kicks/packet", "sleeps/packet"], rows)
+    counted = suite.cell("syscalls", "netchan out", "syscalls_per_packet").median()
+    if counted is not None:
+        print(f"\n  system calls of the worker, counted by raw_syscalls:sys_enter at 64 B out: {counted:.4f} a packet (kicks, epoll, doorbells)")
+    for size in (64, 1514):
+        cell = suite.cell(size, "raw", "packets_per_s")
+        if cell.values:
+            print(f"  raw AF_XDP, {size} octets: {cell.median() / 1e6:.2f} Mpps, {cell.median() * size / 1e6:.0f} MB/s")
+    print("  no allocation on the datapath: tests/unit/worker aborts on operator new in a worker; tools/lint/symbols.py shows it for proto/")
+
+
+main()
