@@ -122,10 +122,12 @@ std::size_t EventLoop::run_once(Duration longest) {
   if (n < 0 && errno != EINTR) fail("epoll_wait");
   std::size_t calls = 0;
   for (int i = 0; i < n && !stopped_; ++i) {
-    const auto found = watches_.find(events[static_cast<std::size_t>(i)].data.u64);
+    const epoll_event event = events[static_cast<std::size_t>(i)];
+    const std::uint64_t number = event.data.u64;  // a copy: the struct is packed, and find() takes a reference
+    const auto found = watches_.find(number);
     if (found == watches_.end()) continue;
     const std::shared_ptr<OnEvents> call = found->second;  // outlives a remove() of itself
-    (*call)(events[static_cast<std::size_t>(i)].events);
+    (*call)(event.events);
     ++calls;
   }
   return calls + run_timers();

@@ -25,6 +25,12 @@ double since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count();
 }
 
+void print(const char* what, std::vector<double>& values) {
+  std::sort(values.begin(), values.end());
+  if (values.empty()) values.push_back(0);
+  std::printf("%-52s %8.2f %8.2f\n", what, values.front(), values[values.size() / 2]);
+}
+
 // f() handles `chunks` chunks.
 template <class F>
 void measure(const char* what, std::size_t chunks, F&& f) {
@@ -34,8 +40,7 @@ void measure(const char* what, std::size_t chunks, F&& f) {
     for (int call = 0; call < kCalls; ++call) f();
     rounds.push_back(since(start) / kCalls / static_cast<double>(chunks));
   }
-  std::sort(rounds.begin(), rounds.end());
-  std::printf("%-52s %8.2f %8.2f\n", what, rounds.front(), rounds[rounds.size() / 2]);
+  print(what, rounds);
 }
 
 struct Lab {
@@ -45,14 +50,14 @@ struct Lab {
   ChunkCache other{umem, rings, 1, 64};
 };
 
-// Worker 0 takes chunks and gives them to worker 1 by a ring; worker 1 frees them. The time of each worker's own part.
+// Worker 0 takes chunks and gives them to worker 1 by a ring; worker 1 frees them. The time of each worker's own part in
+// bursts of 64, so that the clock's 50 ns count little; a preempted burst is what medians are for.
 void two_threads() {
-  constexpr std::uint64_t kTotal = 20'000'000;
+  constexpr std::uint64_t kTotal = 5'000'000;
   Lab lab;
   SpscRing<Chunk> handoff(10);
   std::atomic<bool> done{false};
-  double free_ns = 0, take_ns = 0;
-  std::uint64_t freed = 0;
+  std::vector<double> free_ns, take_ns;
   const auto cores = allowed_cores();
   if (cores.size() < 2) {
     std::puts("two threads: one core only, left out");
@@ -60,39 +65,31 @@ void two_threads() {
   }
   auto freer = start_thread("freer", cores[1], [&](std::stop_token) {
     std::vector<Chunk> burst(kBurst);
-    double ns = 0;
     while (!done.load(std::memory_order_acquire) || !handoff.empty()) {
       const std::size_t n = handoff.pop_batch(burst);
       if (n == 0) continue;
       const auto start = std::chrono::steady_clock::now();
       lab.other.put(std::span<const Chunk>(burst).first(n));
       lab.other.flush_foreign();
-      ns += since(start);
-      freed += n;
+      if (n == kBurst) free_ns.push_back(since(start) / kBurst);
     }
-    free_ns = ns;
   });
   auto taker = start_thread("taker", cores[0], [&](std::stop_token) {
     std::vector<Chunk> burst(kBurst);
-    double ns = 0;
-    std::uint64_t taken = 0;
     for (std::uint64_t given = 0; given < kTotal;) {
       const auto start = std::chrono::steady_clock::now();
-      taken += lab.mine.take_home(kBurst);
-      ns += since(start);
+      if (lab.mine.take_home(kBurst) == kBurst) take_ns.push_back(since(start) / kBurst);
       const std::size_t n = lab.mine.get_for_fill(burst);
       const std::size_t sent = handoff.push_batch(std::span<const Chunk>(burst).first(n));
       lab.mine.put(std::span<const Chunk>(burst).subspan(sent, n - sent));
       given += sent;
     }
-    take_ns = ns / static_cast<double>(std::max<std::uint64_t>(taken, 1));
     done.store(true, std::memory_order_release);
   });
   for (auto* t : {&freer, &taker})
     if (t->thread.joinable()) t->thread.join();
-  // Two readings of the clock, about 50 ns, are in each burst's time.
-  std::printf("%-52s %8.2f\n", "two threads: foreign free, on the freer", free_ns / static_cast<double>(std::max<std::uint64_t>(freed, 1)));
-  std::printf("%-52s %8.2f\n", "two threads: take_home, on the home worker", take_ns);
+  print("two threads: foreign free, on the freer", free_ns);
+  print("two threads: take_home, on the home worker", take_ns);
 }
 
 }  // namespace
