@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// FixedRing: a first-in first-out queue of fixed capacity over elements that the caller gives, for one thread. A view: its
-// state is `State` and the elements. The capacity is any number (a configured limit need not be a power of two), so it
-// wraps by comparing instead of masking. Rings between threads and processes are others: proto/shm, daemon/base.
+// FixedRing: a first-in first-out queue of fixed capacity over elements that the caller gives, for one thread. A view:
+// its state is `State` and the elements. The capacity is any number (a configured limit need not be a power of two), so
+// it wraps by comparing instead of masking. Rings between threads and processes are others: proto/shm, daemon/base.
 #pragma once
 
 #include <cstdint>

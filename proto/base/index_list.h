@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // IndexList: an intrusive doubly linked list whose links are 32-bit indices, so that it can be copied, stored in a
-// snapshot and mapped elsewhere. The records lie in an array of the caller's; `links` says where record i keeps the link
-// of this list, so one record can be in several lists:
+// snapshot and mapped elsewhere. The records lie in an array of the caller's; `links` says where record i keeps the
+// link of this list, so one record can be in several lists:
 //
 //   struct Slot { IndexLink ready, age; };
 //   const auto ready_link = [&](std::uint32_t i) -> IndexLink& { return slots[i].ready; };

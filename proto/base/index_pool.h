@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// IndexPool: which slots of an array are free. A stack threaded through an array of links, one a slot, in memory that the
-// caller gives; the last slot freed is the next one taken, because it is still in the cache. O(1), no search.
+// IndexPool: which slots of an array are free. A stack threaded through an array of links, one a slot, in memory that
+// the caller gives; the last slot freed is the next one taken, because it is still in the cache. O(1), no search.
 //
 // IndexPool is a view: its state is `State` and the links, both trivially copyable.
 #pragma once

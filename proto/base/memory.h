@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Arena: a cursor that cuts typed, aligned spans out of one piece of memory that the caller gives. An engine lays itself
-// out with one function over an Arena, and the same function over Arena::measuring() says how much memory that will be:
-// the size and the layout cannot disagree.
+// Arena: a cursor that cuts typed, aligned spans out of one piece of memory that the caller gives. An engine lays
+// itself out with one function over an Arena, and the same function over Arena::measuring() says how much memory that
+// will be: the size and the layout cannot disagree.
 //
 //   void Core::lay_out(Arena& arena) { slots = arena.take<Slot>(n); wheel = arena.take<TimerWheel::Entry>(n); }
 //
@@ -24,7 +24,8 @@ namespace netchan {
 
 class Arena {
  public:
-  static constexpr std::size_t kLine = 64;  // a cache line: spans never share one, so hot arrays do not touch each other
+  static constexpr std::size_t kLine =
+      64;  // a cache line: spans never share one, so hot arrays do not touch each other
 
   explicit Arena(MutableBytes memory) : base_(memory.data()), size_(memory.size()) {
     NETCHAN_CHECK(base_ != nullptr);
@@ -32,8 +33,8 @@ class Arena {
   }
   static Arena measuring() { return Arena(); }
 
-  // n elements of T with their octets unchanged; an empty span when measuring. Too little memory is a bug of the caller,
-  // who sized it with the same function.
+  // n elements of T with their octets unchanged; an empty span when measuring. Too little memory is a bug of the
+  // caller, who sized it with the same function.
   template <class T>
   std::span<T> take(std::size_t n) {
     static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> && alignof(T) <= kLine);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Two kernels, one idea: the 32-bit halves of each word are added into 64-bit sums, which cannot overflow below 2^32 words,
-// so there is no carry to wait for. `words` does 16 octets a step in plain C++, `avx2` 64. Figures: checksum.h.
+// Two kernels, one idea: the 32-bit halves of each word are added into 64-bit sums, which cannot overflow below 2^32
+// words, so there is no carry to wait for. `words` does 16 octets a step in plain C++, `avx2` 64. Figures: checksum.h.
 #include "proto/wire/checksum.h"
 
 #ifdef __x86_64__
@@ -86,8 +86,10 @@ bool has_avx2() { return __builtin_cpu_supports("avx2"); }
 namespace {
 
 #ifdef __x86_64__
-const checksum_kernel::Sum sum_best = checksum_kernel::has_avx2() ? checksum_kernel::sum_avx2 : checksum_kernel::sum_words;
-const checksum_kernel::Copy copy_best = checksum_kernel::has_avx2() ? checksum_kernel::copy_avx2 : checksum_kernel::copy_words;
+const checksum_kernel::Sum sum_best =
+    checksum_kernel::has_avx2() ? checksum_kernel::sum_avx2 : checksum_kernel::sum_words;
+const checksum_kernel::Copy copy_best =
+    checksum_kernel::has_avx2() ? checksum_kernel::copy_avx2 : checksum_kernel::copy_words;
 #else
 constexpr checksum_kernel::Sum sum_best = checksum_kernel::sum_words;
 constexpr checksum_kernel::Copy copy_best = checksum_kernel::copy_words;
@@ -116,7 +118,7 @@ PartialSum checksum_copy(PartialSum sum, MutableBytes to, Bytes from, bool odd_o
 PartialSum checksum_pseudo_header(const Address& source, const Address& destination, Protocol protocol,
                                   std::uint32_t length) {
   const std::size_t from = source.is_v4() ? 12 : 0;  // the pseudo-headers of both families are the same sum
-  PartialSum sum = byteswap(length);                  // 16 or 32 bits: leading zeros add nothing
+  PartialSum sum = byteswap(length);                 // 16 or 32 bits: leading zeros add nothing
   sum += byteswap(static_cast<std::uint16_t>(protocol));
   for (std::size_t at = from; at < 16; at += 4) {
     std::uint32_t word;

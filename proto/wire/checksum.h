@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // The Internet checksum (RFC 1071), alone and fused with a copy. A payload of 1460 octets in the cache takes, by
-// tests/bench/checksum_bench on the project's machine (gcc -O2): memcpy alone 15 ns, sum 21 ns, copy with sum 24 ns (without
-// AVX2: 51 and 82 ns); 64 octets 7 ns. So the sum rides on the copy for 9 ns.
+// tests/bench/checksum_bench on the project's machine (gcc -O2): memcpy alone 15 ns, sum 21 ns, copy with sum 24 ns
+// (without AVX2: 51 and 82 ns); 64 octets 7 ns. So the sum rides on the copy for 9 ns.
 //
-// Byte order: a sum is taken over 16-bit words *as they lie in memory*, read in the host's order. One's-complement sums do
-// not mind (RFC 1071 2.B): what `fold` and `finish` return is stored with memcpy (base's store) and never swapped, and a
-// 16-bit quantity that is added by hand (a length, say) is added as the word that its two octets on the wire make.
+// Byte order: a sum is taken over 16-bit words *as they lie in memory*, read in the host's order. One's-complement sums
+// do not mind (RFC 1071 2.B): what `fold` and `finish` return is stored with memcpy (base's store) and never swapped,
+// and a 16-bit quantity that is added by hand (a length, say) is added as the word that its two octets on the wire
+// make.
 //
-// A PartialSum is a one's-complement sum kept in 64 bits: sums of parts may be added with sum_add, in any order, if each
-// part begins at an even offset of the whole (or was summed with odd_offset).
+// A PartialSum is a one's-complement sum kept in 64 bits: sums of parts may be added with sum_add, in any order, if
+// each part begins at an even offset of the whole (or was summed with odd_offset).
 #pragma once
 
 #include <cstdint>

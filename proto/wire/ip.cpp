@@ -52,7 +52,9 @@ constexpr std::size_t kIpv4ChecksumOffset = 10;
 
 Address mapped(const std::array<std::uint8_t, 4>& a) { return Address::v4(a[0], a[1], a[2], a[3]); }
 
-std::array<std::uint8_t, 4> unmapped(const Address& a) { return {a.octets[12], a.octets[13], a.octets[14], a.octets[15]}; }
+std::array<std::uint8_t, 4> unmapped(const Address& a) {
+  return {a.octets[12], a.octets[13], a.octets[14], a.octets[15]};
+}
 
 Result<ParsedIp, Drop> parse_ipv4(Bytes packet) {
   if (packet.size() < kIpv4Header) return Drop::truncated;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Ethernet, 802.1Q, IPv4 (RFC 791) and IPv6 (RFC 8200) headers, parsed to host order and emitted back: parse_x(emit_x(h))
-// gives h (tests/unit/wire, fuzz). Read: IPv4 with options, which are skipped. Never written or accepted: options,
-// fragments, IPv6 extension headers (the steering passes those to the kernel).
+// Ethernet, 802.1Q, IPv4 (RFC 791) and IPv6 (RFC 8200) headers, parsed to host order and emitted back:
+// parse_x(emit_x(h)) gives h (tests/unit/wire, fuzz). Read: IPv4 with options, which are skipped. Never written or
+// accepted: options, fragments, IPv6 extension headers (the steering passes those to the kernel).
 //
 // For a segment that a worker finishes (SegmentPlan in proto/atcp/engine.h): emit_ip, emit_tcp behind it, then
-// store_partial_tcp_checksum. The IPv4 header checksum is complete then. The TCP checksum field holds the folded sum of the
-// pseudo-header, *not complemented*, in memory order (checksum.h): what the kernel calls a partial checksum. Whoever has
-// the payload sums from the TCP header's first octet to the payload's last, that field included, and stores
+// store_partial_tcp_checksum. The IPv4 header checksum is complete then. The TCP checksum field holds the folded sum of
+// the pseudo-header, *not complemented*, in memory order (checksum.h): what the kernel calls a partial checksum.
+// Whoever has the payload sums from the TCP header's first octet to the payload's last, that field included, and stores
 // checksum_finish of it at kTcpChecksumOffset with store(): nothing is swapped on the way.
 #pragma once
 
@@ -35,17 +35,17 @@ inline constexpr std::size_t kTcpChecksumOffset = 16;
 
 struct EthernetHeader {
   MacAddress destination{}, source{};
-  std::uint16_t vlan = 0;  // 0: emitted without a tag; a received priority tag (VLAN 0) reads as none
+  std::uint16_t vlan = 0;                 // 0: emitted without a tag; a received priority tag (VLAN 0) reads as none
   std::uint16_t type = ether_type::ipv4;  // behind the tag
   friend constexpr bool operator==(const EthernetHeader&, const EthernetHeader&) = default;
 };
 
 struct IpHeader {
-  Address source, destination;   // both of one family, which is the header's
+  Address source, destination;  // both of one family, which is the header's
   Protocol protocol = Protocol::tcp;
-  std::uint8_t ttl = 64;         // hop limit
-  std::uint8_t traffic_class = 0;  // DSCP and ECN: the octet of either family
-  bool dont_fragment = true;     // IPv4; in IPv6 it goes without saying, and is true
+  std::uint8_t ttl = 64;             // hop limit
+  std::uint8_t traffic_class = 0;    // DSCP and ECN: the octet of either family
+  bool dont_fragment = true;         // IPv4; in IPv6 it goes without saying, and is true
   std::uint16_t identification = 0;  // IPv4; 0 is right beside DF (RFC 6864 4.1)
   std::uint32_t flow_label = 0;      // IPv6, 20 bits
   std::uint16_t payload_length = 0;  // octets behind the header
@@ -74,7 +74,9 @@ Result<ParsedIp, Drop> parse_ip(Bytes packet, std::uint16_t ethertype);
 std::size_t emit_ethernet(const EthernetHeader&, MutableBytes to);
 std::size_t emit_ipv4(const IpHeader&, MutableBytes to);
 std::size_t emit_ipv6(const IpHeader&, MutableBytes to);
-inline std::size_t emit_ip(const IpHeader& h, MutableBytes to) { return h.is_v4() ? emit_ipv4(h, to) : emit_ipv6(h, to); }
+inline std::size_t emit_ip(const IpHeader& h, MutableBytes to) {
+  return h.is_v4() ? emit_ipv4(h, to) : emit_ipv6(h, to);
+}
 
 // `tcp` begins at the TCP header; `tcp_length` is of header, options and payload.
 void store_partial_tcp_checksum(const IpHeader&, std::uint32_t tcp_length, MutableBytes tcp);

@@ -41,7 +41,7 @@ struct RawQuotedTcp {  // the 8 octets that every ICMP error must quote (RFC 792
 static_assert(sizeof(RawQuotedTcp) == 8);
 
 constexpr std::uint8_t kIcmpUnreachable = 3, kIcmpTimeExceeded = 11, kIcmpParameter = 12;
-constexpr std::uint8_t kIcmpFragmentationNeeded = 4;  // a code of unreachable
+constexpr std::uint8_t kIcmpFragmentationNeeded = 4;                  // a code of unreachable
 constexpr std::uint8_t kIcmpv6TooBig = 2, kIcmpv6LastKnownError = 4;  // 1 .. 4 are RFC 4443's errors
 constexpr std::uint16_t kOffsetMask = 0x1fff;
 constexpr std::uint8_t kEcnMask = 3, kEcnCe = 3;  // RFC 3168 5
@@ -118,7 +118,8 @@ Result<Packet, Drop> with_icmp(Packet p, const IpHeader& ip, Bytes message, RxCh
     if (raw.type == kIcmpUnreachable && raw.code == kIcmpFragmentationNeeded) p.icmp_mtu = raw.low;  // RFC 1191 4
   } else {
     if (raw.type == 0 || raw.type > kIcmpv6LastKnownError) return Drop::ip_protocol;
-    if (raw.type == kIcmpv6TooBig) p.icmp_mtu = raw.high == 0 ? std::uint16_t{raw.low} : std::uint16_t{0xffff};  // 32 bits
+    if (raw.type == kIcmpv6TooBig)
+      p.icmp_mtu = raw.high == 0 ? std::uint16_t{raw.low} : std::uint16_t{0xffff};  // 32 bits
   }
   if (!read_quote(p, ip, message.subspan(sizeof(RawIcmp)))) return Drop::icmp_malformed;
   p.payload_offset = 0;
@@ -138,7 +139,8 @@ Result<Packet, Drop> parse_packet(Bytes frame, std::uint32_t interface, RxChecks
   const bool in_ipv6 = ethernet->header.type == ether_type::ipv6;
   if (ip.protocol != Protocol::tcp && ip.protocol != (in_ipv6 ? Protocol::icmpv6 : Protocol::icmp))
     return Drop::ip_protocol;
-  const bool to_a_group = (ethernet->header.destination[0] & 1) != 0;  // RFC 1122 4.2.3.10: also by the link layer's word
+  const bool to_a_group =
+      (ethernet->header.destination[0] & 1) != 0;  // RFC 1122 4.2.3.10: also by the link layer's word
   if (to_a_group || is_bad_address(ip.source, in_ipv6) || is_bad_address(ip.destination, in_ipv6) ||
       ip.source == ip.destination)
     return Drop::bad_address;

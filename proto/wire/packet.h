@@ -20,7 +20,8 @@ namespace netchan::wire {
 // driver's name before it gets here.
 enum class RxChecksum : std::uint8_t {
   verify,          // a wrong sum is a drop
-  accept_partial,  // a field that holds just the pseudo-header's sum (a virtual driver's unfinished offload) is believed
+  accept_partial,  // a field that holds just the pseudo-header's sum (a virtual driver's unfinished offload) is
+                   // believed
   off,             // never looked at
 };
 
@@ -28,21 +29,21 @@ enum class PacketKind : std::uint8_t { tcp, icmp_error };
 
 struct Packet {
   PacketKind kind = PacketKind::tcp;
-  bool ecn_ce = false;              // IP ECN field = CE
-  bool partial_checksum = false;    // believed because of accept_partial
+  bool ecn_ce = false;            // IP ECN field = CE
+  bool partial_checksum = false;  // believed because of accept_partial
   std::uint8_t ttl = 0;
-  FlowKey key;                      // for an icmp_error: the quoted tuple, seen from this host
+  FlowKey key;  // for an icmp_error: the quoted tuple, seen from this host
   MacAddress source_mac{}, destination_mac{};
-  TcpHeader tcp;                    // for an icmp_error: only ports and seq of the quoted header
-  std::uint16_t payload_offset = 0; // from the frame's first octet
+  TcpHeader tcp;                     // for an icmp_error: only ports and seq of the quoted header
+  std::uint16_t payload_offset = 0;  // from the frame's first octet
   std::uint16_t payload_length = 0;
   std::uint8_t icmp_type = 0, icmp_code = 0;
-  std::uint16_t icmp_mtu = 0;       // of "fragmentation needed" / "packet too big"
+  std::uint16_t icmp_mtu = 0;  // of "fragmentation needed" / "packet too big"
 };
 
-// `frame` starts at the Ethernet header; Ethernet padding behind the IP length is ignored. One 802.1Q tag is understood.
-// What is refused has one reason, the first that a reader from left to right would meet; a segment whose sum is wrong is
-// not looked into (its flags and options are nobody's word).
+// `frame` starts at the Ethernet header; Ethernet padding behind the IP length is ignored. One 802.1Q tag is
+// understood. What is refused has one reason, the first that a reader from left to right would meet; a segment whose
+// sum is wrong is not looked into (its flags and options are nobody's word).
 Result<Packet, Drop> parse_packet(Bytes frame, std::uint32_t interface, RxChecksum checksum);
 
 }  // namespace netchan::wire

@@ -43,7 +43,8 @@ void address(Line& line, const Address& a) {
   for (std::size_t i = 0; i < 8; ++i) group[i] = a.octets[2 * i] * 256u + a.octets[2 * i + 1];
   std::size_t gap = 8, gap_length = 1;  // the first longest run of two or more zero groups (RFC 5952 4.2)
   for (std::size_t i = 0; i < 8; ++i) {
-    const auto end = std::find_if(group.begin() + static_cast<std::ptrdiff_t>(i), group.end(), [](auto g) { return g != 0; });
+    const auto end =
+        std::find_if(group.begin() + static_cast<std::ptrdiff_t>(i), group.end(), [](auto g) { return g != 0; });
     const auto run = static_cast<std::size_t>(end - group.begin()) - i;
     if (run > gap_length) {
       gap = i;
@@ -124,7 +125,8 @@ std::string_view print_frame(Bytes frame, std::span<char> out) {
     remark = " (wrong checksum)";
   }
   if (!packet) {
-    line << "refused: " << name(packet.error()) << " (" << static_cast<std::uint32_t>(frame.size()) << " octets)" << remark;
+    line << "refused: " << name(packet.error()) << " (" << static_cast<std::uint32_t>(frame.size()) << " octets)"
+         << remark;
     return line.view();
   }
   const Packet& p = *packet;

@@ -11,7 +11,8 @@ namespace {
 struct RawTcp {
   Be16 source_port, destination_port;
   Be32 seq, ack;
-  std::uint8_t data_offset;  // in words, in the upper half; the lower half is reserved: sent zero, ignored (RFC 9293 3.1)
+  std::uint8_t
+      data_offset;  // in words, in the upper half; the lower half is reserved: sent zero, ignored (RFC 9293 3.1)
   std::uint8_t flags;
   Be16 window, checksum, urgent;
 };
@@ -61,9 +62,11 @@ bool parse_option(std::uint8_t kind, Bytes body, TcpOptions& o) {
       o.sack = {};
       o.sack_count = static_cast<std::uint8_t>(body.size() / kSackBlock);
       for (std::size_t i = 0; i < o.sack_count; ++i)
-        o.sack[i] = {TcpSeq(load<Be32>(body.data() + i * kSackBlock)), TcpSeq(load<Be32>(body.data() + i * kSackBlock + 4))};
+        o.sack[i] = {TcpSeq(load<Be32>(body.data() + i * kSackBlock)),
+                     TcpSeq(load<Be32>(body.data() + i * kSackBlock + 4))};
       return true;
-    default: return true;  // RFC 9293 3.2 (MUST-6)
+    default:
+      return true;  // RFC 9293 3.2 (MUST-6)
   }
 }
 
@@ -93,7 +96,10 @@ struct Layout {
 };
 
 Layout lay_out(const TcpOptions& o) {
-  const std::size_t at = kTcpHeaderMin + (o.mss != 0 ? 4u : 0u) + (o.has_timestamps ? 12u : o.sack_permitted ? 4u : 0u) +
+  const std::size_t at = kTcpHeaderMin + (o.mss != 0 ? 4u : 0u) +
+                         (o.has_timestamps   ? 12u
+                          : o.sack_permitted ? 4u
+                                             : 0u) +
                          (o.has_window_scale ? 4u : 0u);
   const std::size_t room = kTcpHeaderMax - at;
   return {at, room < 4 ? 0 : std::min<std::size_t>(o.sack_count, (room - 4) / kSackBlock)};

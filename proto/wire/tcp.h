@@ -32,13 +32,13 @@ struct SackBlock {  // [left, right)
 };
 
 struct TcpOptions {
-  std::uint16_t mss = 0;              // 0: absent (an MSS of 0 reads as none)
-  std::uint8_t window_scale = 0;      // as received; above 14 is used as 14 (RFC 7323 2.3)
+  std::uint16_t mss = 0;          // 0: absent (an MSS of 0 reads as none)
+  std::uint8_t window_scale = 0;  // as received; above 14 is used as 14 (RFC 7323 2.3)
   bool has_window_scale = false;
   bool sack_permitted = false;
   bool has_timestamps = false;
   std::uint32_t timestamp = 0, timestamp_echo = 0;
-  std::uint8_t sack_count = 0;        // at most 4, 3 beside timestamps
+  std::uint8_t sack_count = 0;  // at most 4, 3 beside timestamps
   std::array<SackBlock, 4> sack{};
 
   friend constexpr bool operator==(const TcpOptions&, const TcpOptions&) = default;
@@ -61,13 +61,13 @@ struct ParsedTcp {
   std::uint8_t length;  // octets of header and options
 };
 
-// `segment` starts at the TCP header and ends with the payload; its checksum is the caller's business. Unknown options are
-// skipped; one with an impossible length refuses the segment; the last of duplicates counts. The order of emitted options is Linux's: mss, sackOK, TS, nop, wscale; nop nop TS;
-// nop nop SACK.
+// `segment` starts at the TCP header and ends with the payload; its checksum is the caller's business. Unknown options
+// are skipped; one with an impossible length refuses the segment; the last of duplicates counts. The order of emitted
+// options is Linux's: mss, sackOK, TS, nop, wscale; nop nop TS; nop nop SACK.
 Result<ParsedTcp, Drop> parse_tcp(Bytes segment);
 
-// Octets of header and options that emit_tcp writes: a multiple of 4, at most 60. SACK blocks that have no room beside the
-// other options are left out, the last ones first.
+// Octets of header and options that emit_tcp writes: a multiple of 4, at most 60. SACK blocks that have no room beside
+// the other options are left out, the last ones first.
 std::size_t tcp_header_length(const TcpOptions&);
 
 // Writes header and options, checksum field 0; returns its length (a multiple of 4). `to` has that many octets.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// How long a checksum takes, alone and fused with a copy, by kernel and size: `checksum_bench`. Buffers stay in the cache;
-// the least of many rounds counts, because the machine is shared. Quote ratios of one run.
+// How long a checksum takes, alone and fused with a copy, by kernel and size: `checksum_bench`. Buffers stay in the
+// cache; the least of many rounds counts, because the machine is shared. Quote ratios of one run.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -40,7 +40,11 @@ int main() {
   for (const std::size_t n : {16u, 64u, 128u, 256u, 536u, 1460u, 4096u, 8960u}) {
     std::byte* const t = to.data();
     const std::byte* const f = from.data();
-    std::printf("%8zu %10.1f", n, least_ns([&] { std::memcpy(t, f, n); asm volatile("" : : "r"(t) : "memory"); return PartialSum{}; }));
+    std::printf("%8zu %10.1f", n, least_ns([&] {
+                  std::memcpy(t, f, n);
+                  asm volatile("" : : "r"(t) : "memory");
+                  return PartialSum{};
+                }));
     std::printf(" %10.1f", least_ns([&] { return checksum_kernel::sum_words(f, n); }));
     std::printf(" %10.1f", least_ns([&] { return checksum_kernel::copy_words(t, f, n); }));
 #ifdef __x86_64__

@@ -128,7 +128,8 @@ TEST_CASE("FixedRing agrees with a deque, whatever its capacity") {
     Random random(capacity);
     for (int step = 0; step < 5000; ++step) {
       switch (random.below(4)) {
-        case 0: case 1:
+        case 0:
+        case 1:
           REQUIRE(ring.push_back(step) == (model.size() < capacity));
           if (model.size() < capacity) model.push_back(step);
           break;

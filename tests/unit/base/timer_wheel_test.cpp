@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The wheel against a naive model (a map from index to deadline): whatever is armed, moved and cancelled, the same timers
-// fire at the same advance(), in the order of their deadlines, and deadline() never lies behind the earliest.
+// The wheel against a naive model (a map from index to deadline): whatever is armed, moved and cancelled, the same
+// timers fire at the same advance(), in the order of their deadlines, and deadline() never lies behind the earliest.
 #include "proto/base/timer_wheel.h"
 
 #include <doctest/doctest.h>
@@ -79,6 +79,13 @@ TEST_CASE("a deadline in the past is due at the next advance, and equal deadline
   CHECK(wheel.advance(1000) == Fired{2, 0, 3});
 }
 
+TEST_CASE("cancelling one of a slot leaves the others in their order") {
+  Wheel wheel(4);
+  for (std::uint32_t i = 0; i < 4; ++i) wheel.view.arm(i, {500});
+  wheel.view.cancel(2);
+  CHECK(wheel.advance(500) == Fired{0, 1, 3});
+}
+
 TEST_CASE("arming at never and cancelling disarm; cancelling an idle timer does nothing") {
   Wheel wheel(2);
   wheel.view.arm(0, {10});
@@ -135,7 +142,10 @@ TEST_CASE("the wheel agrees with a naive model over random steps, snapshots and 
 
     for (int step = 0; step < 1500; ++step) {
       switch (random.below(8)) {
-        case 0: case 1: case 2: case 3: {
+        case 0:
+        case 1:
+        case 2:
+        case 3: {
           const std::uint32_t i = random.below(kTimers);
           const std::int64_t at = now + random_span() - static_cast<std::int64_t>(random.below(50));
           wheel->view.arm(i, {at});

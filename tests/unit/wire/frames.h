@@ -22,7 +22,11 @@ inline constexpr Address kPeers6{{0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0
 struct Recipe {
   EthernetHeader ethernet{kOurMac, kPeerMac, 0, ether_type::ipv4};
   IpHeader ip{.source = kPeers, .destination = kOurs};
-  TcpHeader tcp{.source_port = 4711, .destination_port = 9000, .seq = TcpSeq(7), .ack = TcpSeq(3), .flags = tcp_flag::ack,
+  TcpHeader tcp{.source_port = 4711,
+                .destination_port = 9000,
+                .seq = TcpSeq(7),
+                .ack = TcpSeq(3),
+                .flags = tcp_flag::ack,
                 .window = 502};
   std::string_view payload = "";
 };

@@ -132,12 +132,12 @@ TEST_CASE("what is quoted must be TCP of ours, not a later fragment, in a header
     repair(f, e);
     return reason(f);
   };
-  CHECK(broken({}, 0, 0x65) == Drop::icmp_malformed);   // version
-  CHECK(broken({}, 0, 0x44) == Drop::icmp_malformed);   // IHL below 5
-  CHECK(broken({}, 0, 0x4f) == Drop::icmp_malformed);   // IHL beyond the quote
-  CHECK(broken({}, 7, 1) == Drop::icmp_malformed);      // fragment offset
-  CHECK(broken({}, 9, 17) == Drop::icmp_malformed);     // UDP
-  CHECK(broken({}, 15, 77) == Drop::icmp_malformed);    // another's source address
+  CHECK(broken({}, 0, 0x65) == Drop::icmp_malformed);  // version
+  CHECK(broken({}, 0, 0x44) == Drop::icmp_malformed);  // IHL below 5
+  CHECK(broken({}, 0, 0x4f) == Drop::icmp_malformed);  // IHL beyond the quote
+  CHECK(broken({}, 7, 1) == Drop::icmp_malformed);     // fragment offset
+  CHECK(broken({}, 9, 17) == Drop::icmp_malformed);    // UDP
+  CHECK(broken({}, 15, 77) == Drop::icmp_malformed);   // another's source address
   Error v6;
   v6.v6 = true;
   v6.type = 1;

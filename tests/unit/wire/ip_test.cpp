@@ -16,7 +16,8 @@ TEST_CASE("an IPv4 header is emitted octet for octet, with its checksum") {
   Frame to(20);
   CHECK(emit_ipv4(h, to) == 20);
   // The well-known example: sum b861 with DF set, TTL 64, UDP, 115 octets in all.
-  const unsigned expected[] = {0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0xb8, 0x61, 192, 168, 0, 1, 192, 168, 0, 199};
+  const unsigned expected[] = {0x45, 0,    0,   0x73, 0, 0, 0x40, 0,   0x40, 0x11,
+                               0xb8, 0x61, 192, 168,  0, 1, 192,  168, 0,    199};
   for (std::size_t i = 0; i < 20; ++i) CHECK(static_cast<unsigned>(to[i]) == expected[i]);
 }
 

@@ -139,7 +139,10 @@ TEST_CASE("IP headers that contradict the frame") {
   CHECK(broken([](Frame& f) { set8(f, 14, 0x65); }) == Drop::ip_version);
   CHECK(broken([](Frame& f) { set8(f, 14, 0x44); }) == Drop::ip_header_length);
   CHECK(broken([](Frame& f) { set8(f, 14, 0x40); }) == Drop::ip_header_length);
-  CHECK(broken([](Frame& f) { set8(f, 14, 0x4f); f.resize(14 + 40); }) == Drop::ip_header_length);
+  CHECK(broken([](Frame& f) {
+          set8(f, 14, 0x4f);
+          f.resize(14 + 40);
+        }) == Drop::ip_header_length);
   CHECK(broken([](Frame& f) { set16(f, 16, 19); }) == Drop::ip_total_length);
   CHECK(broken([](Frame& f) { set16(f, 16, 0); }) == Drop::ip_total_length);
   CHECK(broken([](Frame& f) { set16(f, 16, static_cast<unsigned>(f.size() - 14 + 1)); }) == Drop::ip_total_length);
@@ -181,8 +184,8 @@ TEST_CASE("a second VLAN tag is not understood") {
 }
 
 TEST_CASE("addresses that no connection may have, as source and as destination") {
-  const Address bad[] = {Address::v4(0, 0, 0, 0),     Address::v4(0, 1, 2, 3),         Address::v4(127, 0, 0, 1),
-                         Address::v4(127, 9, 9, 9),   Address::v4(224, 0, 0, 1),       Address::v4(239, 255, 255, 255),
+  const Address bad[] = {Address::v4(0, 0, 0, 0),        Address::v4(0, 1, 2, 3),   Address::v4(127, 0, 0, 1),
+                         Address::v4(127, 9, 9, 9),      Address::v4(224, 0, 0, 1), Address::v4(239, 255, 255, 255),
                          Address::v4(255, 255, 255, 255)};
   for (const Address& a : bad) {
     Recipe r;

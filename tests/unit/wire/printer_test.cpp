@@ -36,10 +36,16 @@ TEST_CASE("segments read as tcpdump prints them") {
   Recipe syn;
   syn.tcp.flags = tcp_flag::syn;
   syn.tcp.window = 64240;
-  syn.tcp.options = {.mss = 1460, .window_scale = 7, .has_window_scale = true, .sack_permitted = true,
-                     .has_timestamps = true, .timestamp = 1, .timestamp_echo = 0};
+  syn.tcp.options = {.mss = 1460,
+                     .window_scale = 7,
+                     .has_window_scale = true,
+                     .sack_permitted = true,
+                     .has_timestamps = true,
+                     .timestamp = 1,
+                     .timestamp_echo = 0};
   CHECK(line(make(syn)) ==
-        "IP 10.0.0.9.4711 > 10.0.0.2.9000: Flags [S], seq 7, win 64240, options [mss 1460,sackOK,TS val 1 ecr 0,nop,wscale "
+        "IP 10.0.0.9.4711 > 10.0.0.2.9000: Flags [S], seq 7, win 64240, options [mss 1460,sackOK,TS val 1 ecr "
+        "0,nop,wscale "
         "7], length 0");
   Recipe data = recipe_v6();
   data.ethernet.vlan = 5;
@@ -51,7 +57,8 @@ TEST_CASE("segments read as tcpdump prints them") {
   sack.tcp.options.sack_count = 2;
   sack.tcp.options.sack = {{{TcpSeq(1), TcpSeq(2)}, {TcpSeq(0xffffffff), TcpSeq(5)}}};
   CHECK(line(make(sack)) ==
-        "IP 10.0.0.9.4711 > 10.0.0.2.9000: Flags [.], seq 7, ack 3, win 502, options [sack 2 {1:2}{4294967295:5}], length 0");
+        "IP 10.0.0.9.4711 > 10.0.0.2.9000: Flags [.], seq 7, ack 3, win 502, options [sack 2 {1:2}{4294967295:5}], "
+        "length 0");
 }
 
 TEST_CASE("the state of the checksum is said, a refusal has its reason") {
@@ -78,5 +85,6 @@ TEST_CASE("IPv6 addresses are written as RFC 5952 4 wants") {
   CHECK(text({0x2001, 0xdb8, 0, 1, 1, 1, 1, 1}) == "2001:db8:0:1:1:1:1:1");  // one zero group is not shortened
   CHECK(text({0x2001, 0, 0, 1, 0, 0, 0, 1}) == "2001:0:0:1::1");             // the longest run is
   CHECK(text({0x2001, 0xdb8, 0, 0, 1, 0, 0, 1}) == "2001:db8::1:0:0:1");     // of equal ones the first
-  CHECK(text({0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff}) == "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+  CHECK(text({0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff}) ==
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
 }

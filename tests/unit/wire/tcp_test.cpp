@@ -70,8 +70,9 @@ TEST_CASE("a SYN's options stand in Linux's order: mss, sackOK, TS, nop, wscale"
   h.options.timestamp = 0x11121314;
   h.options.timestamp_echo = 0x21222324;
   h.options.window_scale = 7;
-  CHECK(emitted(h) == octets({0x12, 0x34, 0x56, 0x78, 1, 2, 3, 4, 5, 6, 7, 8, 0xa0, 0x02, 0xfa, 0xf0, 0, 0, 0x0a, 0x0b,
-                              2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0x11, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 1, 3, 3, 7}));
+  CHECK(emitted(h) ==
+        octets({0x12, 0x34, 0x56, 0x78, 1, 2, 3, 4,  5,    6,    7,    8,    0xa0, 0x02, 0xfa, 0xf0, 0, 0, 0x0a, 0x0b,
+                2,    4,    0x05, 0xb4, 4, 2, 8, 10, 0x11, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 1, 3, 3,    7}));
 }
 
 TEST_CASE("behind the SYN: nop nop TS, nop nop SACK; sackOK alone has two nops before it") {
@@ -150,8 +151,8 @@ TEST_CASE("a known option of another length than its own is refused") {
   CHECK(refuses({4, 3, 0}));
   CHECK(refuses({8, 9, 0, 0, 0, 0, 0, 0, 0}));
   CHECK(refuses({8, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
-  CHECK(refuses({5, 2}));                             // SACK without a block
-  CHECK(refuses({5, 9, 0, 0, 0, 0, 0, 0, 0}));        // and with a part of one
+  CHECK(refuses({5, 2}));                       // SACK without a block
+  CHECK(refuses({5, 9, 0, 0, 0, 0, 0, 0, 0}));  // and with a part of one
   CHECK(refuses({5, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
@@ -166,7 +167,8 @@ TEST_CASE("unknown options are skipped, and nothing behind the end of options co
 
 TEST_CASE("of duplicates the last one counts") {
   CHECK(options_of({2, 4, 0, 100, 2, 4, 5, 180}).mss == 1460);
-  const TcpOptions sacks = options_of({5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 5, 10, 0, 0, 0, 9, 0, 0, 0, 10});
+  const TcpOptions sacks =
+      options_of({5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 5, 10, 0, 0, 0, 9, 0, 0, 0, 10});
   CHECK(sacks.sack_count == 1);
   CHECK(sacks.sack[0] == SackBlock{TcpSeq(9), TcpSeq(10)});
   CHECK(sacks.sack[1] == SackBlock{});
