@@ -2,9 +2,10 @@
 //
 // A frame as one line, in the words of tcpdump, for tests, logs and capture:
 //
-//   IP 10.0.0.9.4711 > 10.0.0.2.9000: Flags [S], seq 1, win 64240, options [mss 1460,sackOK,TS val 1 ecr 0,nop,wscale
-//   7], length 0 vlan 5, IP6 2001:db8::9.4711 > 2001:db8::2.9000: Flags [P.], seq 7:12, ack 3, win 502, length 5 ICMP
-//   error 3/4, mtu 1400, about 10.0.0.2.9000 > 10.0.0.9.4711, seq 7 refused: tcp_options (60 octets)
+//   IP 10.0.0.9.4711 > 10.0.0.2.9000: Flags [S], seq 1, win 64240, options [mss 1460,sackOK], length 0
+//   vlan 5, IP6 2001:db8::9.4711 > 2001:db8::2.9000: Flags [P.], seq 7:12, ack 3, win 502, length 5
+//   ICMP error 3/4, mtu 1400, about 10.0.0.2.9000 > 10.0.0.9.4711, seq 7
+//   refused: tcp_options (60 octets)
 //
 // What the engines' parser refuses is refused here with the same reason, except for a wrong TCP checksum, which is said
 // at the line's end. Nothing is allocated: the text goes into `out` and is cut off where that ends (160 octets hold
