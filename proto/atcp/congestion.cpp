@@ -8,7 +8,9 @@
 namespace netchan::atcp {
 namespace {
 
+// What stands unacknowledged behind a timeout is more than cwnd allows in the network: it must not raise ssthresh.
 std::uint32_t threshold(CongestionState& state, std::uint32_t in_flight) {
+  in_flight = std::min(in_flight, state.cwnd);
   return state.algorithm == Congestion::cubic ? cubic::threshold(state, in_flight)
                                               : newreno::threshold(state, in_flight);
 }
@@ -31,14 +33,17 @@ void CongestionState::set_mss(std::uint32_t sender_mss) {
     return static_cast<std::uint32_t>(std::uint64_t{octets} * sender_mss / mss);
   };
   if (sender_mss < mss) {
-    cwnd = std::max(scale(cwnd), sender_mss);
-    if (ssthresh != kNoThreshold) ssthresh = std::max(scale(ssthresh), 2 * sender_mss);
+    cwnd = scale(cwnd);
+    credit = 0;
+    if (ssthresh != kNoThreshold) ssthresh = scale(ssthresh);
     const double ratio = static_cast<double>(sender_mss) / mss;
     cubic.w_max *= ratio;
     cubic.w_est *= ratio;
     cubic.cwnd_prior *= ratio;
   }
   mss = sender_mss;
+  cwnd = std::max(cwnd, mss);
+  ssthresh = std::max(ssthresh, 2 * mss);
 }
 
 void CongestionState::on_ack(Instant now, const AckedSample& sample) {
@@ -98,6 +103,7 @@ void CongestionState::on_idle(Instant now, Duration idle, Duration rto) {
   if (ssthresh != kNoThreshold) ssthresh = std::max(ssthresh, cwnd / 4 * 3);
   for (; idle > rto && cwnd > restart; idle = idle - rto) cwnd /= 2;
   cwnd = std::max(cwnd, restart);
+  credit = 0;
 }
 
 }  // namespace netchan::atcp

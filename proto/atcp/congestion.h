@@ -59,7 +59,8 @@ struct CongestionState {
   void start(Congestion, std::uint32_t sender_mss, std::uint32_t syn_retransmits = 0);
   void set_mss(std::uint32_t sender_mss);  // a smaller one (path MTU): cwnd keeps its number of segments
   void on_ack(Instant now, const AckedSample&);
-  // `in_flight` of these two is FlightSize (Scoreboard::flight()), not pipe (RFC 5681 (4), RFC 6675 5 (4.2)).
+  // `in_flight` of these two is FlightSize (Scoreboard::flight()), not pipe (RFC 5681 (4), RFC 6675 5 (4.2)); more
+  // than cwnd counts as cwnd.
   void on_loss(Instant now, std::uint32_t in_flight);    // start of a loss episode (fast retransmit); once an episode
   void on_recovered();                                   // the episode's recovery point is acknowledged
   // `again`: this segment had timed out before; ssthresh is held then (RFC 5681 3.1).

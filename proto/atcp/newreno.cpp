@@ -8,12 +8,11 @@
 namespace netchan::atcp::newreno {
 
 void grow(CongestionState& state, std::uint32_t octets) {
-  std::uint64_t credit = std::uint64_t{state.credit} + octets;
-  while (credit >= state.cwnd) {  // once, as no ACK covers more than a window; more only after cwnd was cut
-    credit -= state.cwnd;
-    state.cwnd = std::min(state.cwnd + state.mss, CongestionState::kMaxWindow);
-  }
-  state.credit = static_cast<std::uint32_t>(credit);
+  const std::uint32_t window = state.cwnd;
+  state.credit += std::min(octets, window);  // an ACK of more than the window (just after it was cut) counts as one window
+  if (state.credit < window) return;
+  state.credit -= window;
+  state.cwnd += state.mss;
 }
 
 std::uint32_t threshold(const CongestionState& state, std::uint32_t in_flight) {
