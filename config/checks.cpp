@@ -78,17 +78,7 @@ class Checker {
   void flow(std::size_t i) {
     const Flow& f = config_.flows[i];
     const std::string path = at("flows", i), tcp = path + ".tcp";
-    if (!f.interface.empty()) {
-      std::vector<std::string_view> names;
-      for (const Interface& known : config_.interfaces) names.push_back(known.name);
-      if (std::find(names.begin(), names.end(), f.interface) == names.end()) {
-        const auto meant = nearest(f.interface, names);
-        complain(path + ".interface", quote(f.interface) + " is not among `interfaces`",
-                 meant.empty() ? "add it there" : "did you mean " + quote(meant) + "? Else add it there");
-      }
-    } else if (config_.interfaces.empty() && !broken_.touches("interfaces")) {
-      complain(path + ".name", "a flow needs an interface, and `interfaces` lists none", "add the interface that it lives on");
-    }
+    if (!broken_.touches("interfaces")) interface(f, path);
     if (!given(tcp) || broken_.touches(tcp)) return;
     const bool listens = given(tcp + ".listen"), connects = given(tcp + ".connect");
     if (listens == connects) {
@@ -101,6 +91,18 @@ class Checker {
     timeouts(f.tcp.params, tcp);
     if (connects && !given(tcp + ".local_ports"))
       complain(tcp, "a flow that connects needs local ports of its own", "add `local_ports: 40000-40999`, one port for each connection");
+  }
+
+  void interface(const Flow& f, const std::string& path) {
+    std::vector<std::string_view> names;
+    for (const Interface& known : config_.interfaces) names.push_back(known.name);
+    if (names.empty()) {
+      complain(path + ".name", "a flow needs an interface, and `interfaces` lists none", "add the interface that it lives on");
+    } else if (!f.interface.empty() && std::find(names.begin(), names.end(), f.interface) == names.end()) {
+      const auto meant = nearest(f.interface, names);
+      complain(path + ".interface", quote(f.interface) + " is not among `interfaces`",
+               meant.empty() ? "add it there" : "did you mean " + quote(meant) + "? Else add it there");
+    }
   }
 
   void sides(const std::string& tcp, Side side) {
@@ -156,23 +158,25 @@ class Checker {
 
   void two_flows(std::size_t i, std::size_t j) {
     const Flow &a = config_.flows[i], &b = config_.flows[j];
-    const std::string pa = at("flows", i), pb = at("flows", j);
+    const auto path = [](std::size_t n, const char* key) { return at("flows", n) + key; };
     if (!b.name.empty() && a.name == b.name)
-      complain(pb + ".name", "there are two flows " + quote(b.name), "clients find a flow by its name: rename one; the other is in " + line(pa + ".name"));
-    if (!a.interface.empty() && !b.interface.empty() && a.interface != b.interface) return;
-    if (broken_.touches(pa + ".tcp") || broken_.touches(pb + ".tcp")) return;
+      complain(path(j, ".name"), "there are two flows " + quote(b.name),
+               "clients find a flow by its name: rename one; the other is in " + line(path(i, ".name")));
     const PortRange ra = local_ports(a.tcp), rb = local_ports(b.tcp);
-    if (ra.first == 0 || rb.first == 0 || ra.last < rb.first || rb.last < ra.first) return;
+    const std::uint16_t first = std::max(ra.first, rb.first), last = std::min(ra.last, rb.last);
+    if (ra.first == 0 || rb.first == 0 || first > last) return;  // 0: not given, or not read
+    if (!a.interface.empty() && !b.interface.empty() && a.interface != b.interface) return;
     if (!overlap(local_address(a.tcp), local_address(b.tcp))) return;
-    const std::string where = " of flow " + quote(a.name) + " in " + line(pa + ports_key(a.tcp));
-    const std::string shared = std::to_string(std::max(ra.first, rb.first)) +
-                               (std::max(ra.first, rb.first) == std::min(ra.last, rb.last) ? "" : "-" + std::to_string(std::min(ra.last, rb.last)));
+    if (broken_.touches(path(i, ".tcp")) || broken_.touches(path(j, ".tcp"))) return;
+    const std::string to = " to flow " + quote(a.name) + " in " + line(path(i, ports_key(a.tcp)));
     if (a.tcp.listen && b.tcp.listen)
-      complain(pb + ports_key(b.tcp), show_endpoint(b.tcp.endpoint) + " is taken by " + show_endpoint(a.tcp.endpoint) + where,
+      complain(path(j, ports_key(b.tcp)), show_endpoint(b.tcp.endpoint) + " belongs" + (a.tcp.endpoint.address == b.tcp.endpoint.address ? "" : ", by " + show_endpoint(a.tcp.endpoint) + ",") + to,
                "one address and port can have one flow: choose another port or address");
     else
-      complain(pb + ports_key(b.tcp), "the local port" + std::string(shared.find('-') == shared.npos ? " " : "s ") + shared + " are also those" + where,
-               "choose ranges that do not meet, or give the flows different addresses");
+      complain(path(j, ports_key(b.tcp)),
+               (first == last ? "local port " + std::to_string(first) + " belongs"
+                              : "local ports " + std::to_string(first) + "-" + std::to_string(last) + " belong") + to,
+               "choose ports that do not meet, or give the flows different local addresses");
   }
 
   static PortRange local_ports(const Tcp& t) { return t.listen ? PortRange{t.endpoint.port, t.endpoint.port} : t.local_ports; }

@@ -8,6 +8,7 @@ namespace netchan::config {
 namespace {
 
 constexpr std::size_t kShownLine = 120;  // characters of a source line: more wraps in a terminal and the caret is lost
+constexpr std::size_t kShownAfter = 20;  // of these behind the place, at least
 constexpr std::size_t kShownWord = 60;   // characters of a quoted value
 constexpr std::size_t kShownComplaints = 50;
 
@@ -48,15 +49,16 @@ std::string render(const std::string& text, const std::string& name, Place place
   out += " " + std::string(what) + "\n";
   if (place.line > 0) {
     const std::string_view line = line_of(text, place.line);
-    // Columns count characters; a line that is too long is shown from a little before the place.
+    // Columns count characters; of a line that is too long the part around the place is shown.
     const std::size_t column = static_cast<std::size_t>(std::max(place.column, 1)) - 1;
-    const std::size_t first = column > kShownLine * 3 / 4 ? column - kShownLine / 4 : 0;
+    const std::size_t first = column > kShownLine - kShownAfter ? column - (kShownLine - kShownAfter) : 0;
     std::string shown;
     std::size_t character = 0;
     for (const char c : line) {
       if (starts_character(c)) ++character;
       if (character > first && character <= first + kShownLine) shown += clean(c);
     }
+    if (first > 0 && shown.size() > 3 && starts_character(shown[3])) shown.replace(0, 3, "...");
     const std::size_t indent = std::min(shown.find_first_not_of(' '), column - first);
     shown.erase(0, indent);
     if (!shown.empty()) out += "    " + shown + "\n    " + std::string(column - first - indent, ' ') + "^\n";

@@ -2,6 +2,7 @@
 //
 // The default file: the field table as commented YAML. It loads as it is (no interface, no flow), and every line that begins
 // with `#` and two spaces may lose its `#`.
+#include <cctype>
 #include <sstream>
 #include <utility>
 
@@ -80,7 +81,9 @@ class Printer {
   static std::string words(const Field& f) {
     std::string out(f.sentence);
     if (f.section) return out;
-    return out + " (" + (f.list ? "Each: " : "") + describe(f.kind, f.limits) + (f.presence == Presence::required ? "; required)" : ")");
+    std::string form = (f.list ? "a list, each " : "") + describe(f.kind, f.limits);
+    form[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(form[0])));
+    return out + " " + form + (f.presence == Presence::required ? ". Required." : ".");
   }
 
   void comment(std::size_t indent, bool off, const std::string& text) {

@@ -5,6 +5,7 @@
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -35,6 +36,13 @@ class Builder : public YAML::EventHandler {
       for (const char c : lines_[static_cast<std::size_t>(mark.line)].substr(0, static_cast<std::size_t>(mark.column)))
         column += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
     return {mark.line + 1, column};
+  }
+
+  // yaml-cpp does not always say that a tab is what it stumbled over.
+  bool tab_in(const YAML::Mark& mark) const {
+    if (mark.line < 0 || static_cast<std::size_t>(mark.line) >= lines_.size()) return false;
+    const std::string_view line = lines_[static_cast<std::size_t>(mark.line)];
+    return line.substr(0, line.find_first_not_of(" \t")).find('\t') != line.npos;
   }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
@@ -165,9 +173,10 @@ class Builder : public YAML::EventHandler {
 
 // yaml-cpp's own words assume that one knows YAML's grammar; these say what usually happened.
 std::string hint(std::string_view message) {
+  if (message.find("bad file") != message.npos) return "brackets are nested far too deep";  // its depth guard's words
   if (message.find("tab") != message.npos) return "indent with spaces: YAML does not allow tabs";
   if (message.find("flow") != message.npos) return "look for a missing or surplus `}`, `]` or `,`";
-  if (message.find("illegal map value") != message.npos) return "text with `: ` in it needs quotes";
+  if (message.find("illegal map value") != message.npos) return "check the indentation; text with `: ` in it needs quotes";
   if (message.find("anchor") != message.npos) return "define it with `&name` before it is used, or put quotes around the text";
   if (message.find("escape") != message.npos) return "write a backslash twice, or use single quotes";
   if (message.find("unknown token") != message.npos) return "text that begins with a special character needs quotes";
@@ -197,7 +206,7 @@ std::shared_ptr<const Node> read_document(const std::string& text, Complaints& c
   } catch (const Stop&) {
     return nullptr;
   } catch (const YAML::Exception& e) {
-    complaints.add(builder.place(e.mark), "this is not YAML: " + e.msg, hint(e.msg));
+    complaints.add(builder.place(e.mark), "this is not YAML: " + e.msg, builder.tab_in(e.mark) ? hint("tab") : hint(e.msg));
     return nullptr;
   }
   if (!builder.root() || builder.root()->kind == Node::Kind::null) {

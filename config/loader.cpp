@@ -22,11 +22,13 @@ class Loader {
 
   void section(const Section& table, const Node& node, void* into, const std::string& path) {
     if (node.kind != Node::Kind::map && node.kind != Node::Kind::null) {
-      complain(path, node.place, name(path) + " is not a map of settings", "write its settings as `" +
-               std::string(table.fields[0].key) + ": ...`, one a line, indented below it");
+      const bool no_space = node.kind == Node::Kind::scalar && node.text.find(':') != node.text.npos;
+      complain(path, node.place, name(path) + " is not a map of settings",
+               no_space ? "a space must follow the colon" : "write its settings as `" + std::string(table.fields[0].key) + ": ...`, one a line, indented below it");
       return;
     }
     std::vector<const Node::Entry*> seen;
+    bool refused = false;  // a kind of flow that this version does not know stands in the place of one that it does
     for (const Node::Entry& entry : node.entries) {
       const auto twice = std::find_if(seen.begin(), seen.end(), [&](const auto* e) { return e->key == entry.key; });
       if (twice != seen.end()) {
@@ -38,11 +40,11 @@ class Loader {
       const auto field = std::find_if(table.fields.begin(), table.fields.end(), [&](const Field& f) { return f.key == entry.key; });
       if (field == table.fields.end()) unknown(table, entry, path);
       else if (field->presence == Presence::not_yet)
-        complain(path, entry.place, quote(entry.key) + " is not in this version of netchan", "remove it, or wait for a later version");
-      else read_field(*field, entry, into, path.empty() ? entry.key : path + "." + entry.key);
+        refused = true, complain(path, entry.place, quote(entry.key) + " is not in this version of netchan", "remove it, or wait for a later version");
+      else read_field(*field, entry, into, join(path, entry.key));
     }
     for (const Field& field : table.fields) {
-      if (field.presence != Presence::required) continue;
+      if (field.presence != Presence::required || (field.section && refused)) continue;
       if (std::any_of(seen.begin(), seen.end(), [&](const auto* e) { return e->key == field.key; })) continue;
       const Place at = path.empty() ? Place{} : node.place;
       complain(path, at, (path.empty() ? "the file" : name(path)) + " has no " + quote(field.key),
@@ -59,6 +61,9 @@ class Loader {
     complaints_.add(place, std::move(what), std::move(to_do));
   }
   static std::string name(const std::string& path) { return path.empty() ? "the file" : "`" + path + "`"; }
+  static std::string join(const std::string& path, std::string_view key) {
+    return (path.empty() ? "" : path + ".") + std::string(key);
+  }
   static std::string example(const Field& f) {
     return f.example.empty() ? show(f.kind, f.limits, f.get(nullptr).front()) : std::string(f.example);
   }
@@ -71,13 +76,14 @@ class Loader {
       keys.push_back(f.key);
       all += (all.empty() ? "" : ", ") + std::string(f.key);
     }
-    std::string to_do = "the keys here are: " + all;
+    std::string to_do = "the keys here are: " + all, of = path;
     if (const auto meant = nearest(entry.key, keys); !meant.empty()) {
+      of = join(path, meant);  // what was meant is not read, either
       to_do = "did you mean " + quote(meant) + "?";
     } else if (const auto elsewhere = sections_with(entry.key); !elsewhere.empty()) {
       to_do = elsewhere.front().empty() ? "it stands at the left margin, not inside of another key" : "it belongs under `" + elsewhere.front() + "`";
     }
-    complain(path, entry.place, "there is no " + quote(entry.key) + (path.empty() ? " at the top" : " in " + name(path)), to_do);
+    complain(of, entry.place, "there is no " + quote(entry.key) + (path.empty() ? " at the top" : " in " + name(path)), to_do);
   }
 
   void read_field(const Field& field, const Node::Entry& entry, void* into, const std::string& path) {

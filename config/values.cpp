@@ -79,6 +79,11 @@ std::string list_words(std::span<const Word> words) {
   return out;
 }
 
+std::string choice(std::span<const Word> words) {
+  const std::string all = list_words(words);
+  return (all.find(',') == all.npos ? "" : "one of ") + all;
+}
+
 Trouble wrong(Kind kind, std::string_view text, std::string to_do) {
   return {"is not " + std::string(noun(kind)) + ": " + quote(text), std::move(to_do)};
 }
@@ -128,8 +133,8 @@ Trouble read_number(Kind kind, const Limits& limits, std::string_view text, Valu
     return {"begins with a zero: " + quote(text), "write it without: some readers take such a number for octal"};
   const std::optional<std::uint64_t> value = digits(number);
   constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
-  if (!value) return wrong(kind, text, number.size() > 18 ? "it is too large" : form);
-  if (*value > kLargest / factor) return {"is too large: " + quote(text), "write " + show_number(kind, std::min(limits.most, kLargest)) + " or less"};
+  if (number.empty()) return wrong(kind, text, form);
+  if (!value || *value > kLargest / factor) return {"is too large: " + quote(text), "write " + show_number(kind, std::min(limits.most, kLargest)) + " or less"};
   out = *value * factor;
   return check_limits(kind, limits, *value * factor);
 }
@@ -140,14 +145,14 @@ Trouble read_word(const Limits& limits, std::string_view text, Value& out) {
   for (const Word& w : limits.words) {
     if (w.word == text) {
       if (w.not_yet)
-        return {"cannot be " + quote(text) + " in this version of netchan", "write one of: " + list_words(limits.words)};
+        return {"cannot be " + quote(text) + " in this version of netchan", "write " + choice(limits.words)};
       return out = static_cast<std::uint64_t>(&w - limits.words.data()), Trouble{};
     }
     if (!w.not_yet) known[count++] = w.word;
   }
-  std::string to_do = "write one of: " + list_words(limits.words);
+  std::string to_do = "write " + choice(limits.words);
   if (const auto meant = nearest(text, std::span(known).first(count)); !meant.empty())
-    to_do = "did you mean " + quote(meant) + "? It is one of: " + list_words(limits.words);
+    to_do = "did you mean " + quote(meant) + "? Write " + choice(limits.words);
   return {"cannot be " + quote(text), std::move(to_do)};
 }
 
@@ -293,7 +298,10 @@ std::string show(Kind kind, const Limits& limits, const Value& value) {
 }
 
 std::string describe(Kind kind, const Limits& limits) {
-  if (kind == Kind::word) return list_words(limits.words);
+  if (kind == Kind::word) {
+    const std::string words = list_words(limits.words);
+    return (words.find(',') == words.npos ? "only " : "one of ") + words;
+  }
   std::string out(noun(kind));
   const bool bounded = limits.most != std::numeric_limits<std::uint64_t>::max();
   if (bounded) out += ", " + show_number(kind, limits.least) + " to " + show_number(kind, limits.most);

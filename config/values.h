@@ -46,7 +46,7 @@ struct Limits {
   bool power_of_two = false;
   std::uint64_t multiple_of = 1;
   bool off = false;             // the word `off` means 0, which the range above need not hold
-  std::span<const Word> words{};
+  std::span<const Word> words{};  // of a word; at most 8
 };
 
 struct Trouble {  // empty `what`: none
