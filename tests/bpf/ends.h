@@ -2,9 +2,9 @@
 //
 // A Lab with AF_XDP at both ends of its cable: `us` in namespace a behind the steering program, which owns TCP port 9000,
 // and `peer` in b, to send on a chosen queue. Waiting is bounded by a generous limit that no passing run comes near.
-// Include after doctest.
 #pragma once
 
+#include <doctest/doctest.h>
 #include <net/if.h>
 
 #include <array>
