@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The only reader of the kernel's clock in the daemon: CLOCK_MONOTONIC through the vDSO (about 25 ns), once an iteration.
+// The only reader of the kernel's clock in the daemon: CLOCK_MONOTONIC through the vDSO (about 25 ns), once an
+// iteration.
 #pragma once
 
 #include "proto/base/time.h"

@@ -11,8 +11,8 @@ namespace netchan {
 
 class Doorbell {
  public:
-  Doorbell();        // throws std::runtime_error (no descriptor left)
-  void ring() const; // any thread; one syscall
+  Doorbell();          // throws std::runtime_error (no descriptor left)
+  void ring() const;   // any thread; one syscall
   bool clear() const;  // false: it had not rung
   int fd() const { return fd_.get(); }
 

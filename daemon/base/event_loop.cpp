@@ -70,7 +70,9 @@ EventLoop::TimerId EventLoop::add_timer(Duration delay, Duration period, OnTime 
   return id;
 }
 
-EventLoop::TimerId EventLoop::after(Duration delay, OnTime call) { return add_timer(delay, Duration{}, std::move(call)); }
+EventLoop::TimerId EventLoop::after(Duration delay, OnTime call) {
+  return add_timer(delay, Duration{}, std::move(call));
+}
 
 EventLoop::TimerId EventLoop::every(Duration period, OnTime call) {
   CHECK(period > Duration{});

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// EventLoop: what the main thread waits in: descriptors, timers and signals, one callback each. Level-triggered epoll, for
-// the control thread only; it may allocate. Everything is called from run(), on the thread that calls run(); callbacks may
-// add and remove anything, themselves included.
+// EventLoop: what the main thread waits in: descriptors, timers and signals, one callback each. Level-triggered epoll,
+// for the control thread only; it may allocate. Everything is called from run(), on the thread that calls run();
+// callbacks may add and remove anything, themselves included.
 //
 //   EventLoop loop;
 //   loop.on_signals({SIGTERM, SIGINT}, [&](int) { loop.stop(); });
@@ -67,8 +67,8 @@ class EventLoop {
 
   UniqueFd epoll_;
   UniqueFd signals_;
-  // epoll carries the watch's number, not its descriptor: an event that was fetched for a descriptor which a callback then
-  // closed (and whose number came back with another accept) finds nothing.
+  // epoll carries the watch's number, not its descriptor: an event that was fetched for a descriptor which a callback
+  // then closed (and whose number came back with another accept) finds nothing.
   std::unordered_map<std::uint64_t, std::shared_ptr<OnEvents>> watches_;
   std::unordered_map<int, std::uint64_t> number_of_fd_;
   std::multimap<Instant, Timer> timers_;

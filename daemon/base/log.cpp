@@ -25,10 +25,14 @@ std::string prefix(Level level) {
   static const bool journal = stderr_is_journal();
   if (journal) return "<" + std::to_string(static_cast<int>(level)) + ">";  // sd-daemon(3)
   switch (level) {
-    case Level::error: return "netchand: error: ";
-    case Level::warning: return "netchand: warning: ";
-    case Level::debug: return "netchand: debug: ";
-    default: return "netchand: ";
+    case Level::error:
+      return "netchand: error: ";
+    case Level::warning:
+      return "netchand: warning: ";
+    case Level::debug:
+      return "netchand: debug: ";
+    default:
+      return "netchand: ";
   }
 }
 
@@ -46,7 +50,8 @@ void write(Level level, std::string_view message) {
     if (end == std::string_view::npos || end + 1 == message.size()) break;
     message.remove_prefix(end + 1);
   }
-  // One write, so that lines of two processes on one stderr do not mix. A log that cannot be written has nowhere to say so.
+  // One write, so that lines of two processes on one stderr do not mix. A log that cannot be written has nowhere to say
+  // so.
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Log lines for people and the journal: to stderr, one line each, with the <N> priority prefix when stderr is the journal
-// (JOURNAL_STREAM). Main and start-up only; workers count and tell main by mailbox. Never per packet.
+// Log lines for people and the journal: to stderr, one line each, with the <N> priority prefix when stderr is the
+// journal (JOURNAL_STREAM). Main and start-up only; workers count and tell main by mailbox. Never per packet.
 #pragma once
 
 #include <string_view>

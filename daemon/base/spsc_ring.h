@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // SpscRing: a bounded ring between exactly two threads, indices running free, each side caching the other's. What all
-// mailboxes, hand-offs and homeward chunk rings are made of. push and pop take one value, push_batch and pop_batch as many
-// as fit for one release store; none blocks or allocates.
+// mailboxes, hand-offs and homeward chunk rings are made of. push and pop take one value, push_batch and pop_batch as
+// many as fit for one release store; none blocks or allocates.
 //
 //        head_ (consumer writes)              tail_ (producer writes)
 //          v                                    v
 //   [ . . |x x x x x x x x x x x x x x x x x x |. . . . ]     slot = index & mask_, used = tail_ - head_ <= capacity
 //
 // A slot belongs to the producer before the release store of tail_ that covers it and again after the release store of
-// head_ that covers it; to the consumer in between. Each side keeps a copy of the other's index (head_seen_, tail_seen_)
-// on its own cache line and reads the real one only when the copy says full or empty.
+// head_ that covers it; to the consumer in between. Each side keeps a copy of the other's index (head_seen_,
+// tail_seen_) on its own cache line and reads the real one only when the copy says full or empty.
 #pragma once
 
 #include <algorithm>
@@ -37,7 +37,7 @@ class SpscRing {
   SpscRing& operator=(const SpscRing&) = delete;
 
   // ---- producer's thread
-  bool push(T&& value) {  // false: full, and `value` is untouched
+  bool push(T&& value) {                                               // false: full, and `value` is untouched
     const std::uint32_t tail = tail_.load(std::memory_order_relaxed);  // own
     if (room(tail, 1) == 0) return false;
     slots_[tail & mask_] = std::move(value);
@@ -51,7 +51,8 @@ class SpscRing {
     const std::uint32_t tail = tail_.load(std::memory_order_relaxed);  // own
     const std::size_t n = std::min<std::size_t>(room(tail, values.size()), values.size());
     for (std::size_t i = 0; i < n; ++i) slots_[(tail + i) & mask_] = values[i];
-    if (n != 0) tail_.store(tail + static_cast<std::uint32_t>(n), std::memory_order_release);  // partner: the acquire in used()
+    if (n != 0)
+      tail_.store(tail + static_cast<std::uint32_t>(n), std::memory_order_release);  // partner: the acquire in used()
     return n;
   }
 
@@ -69,7 +70,8 @@ class SpscRing {
     const std::uint32_t head = head_.load(std::memory_order_relaxed);  // own
     const std::size_t n = std::min<std::size_t>(used(head, out.size()), out.size());
     for (std::size_t i = 0; i < n; ++i) out[i] = std::move(slots_[(head + i) & mask_]);
-    if (n != 0) head_.store(head + static_cast<std::uint32_t>(n), std::memory_order_release);  // partner: the acquire in room()
+    if (n != 0)
+      head_.store(head + static_cast<std::uint32_t>(n), std::memory_order_release);  // partner: the acquire in room()
     return n;
   }
 
@@ -80,8 +82,8 @@ class SpscRing {
     for (std::uint32_t i = head_.load(std::memory_order_relaxed); i != tail; ++i) visit(slots_[i & mask_]);
   }
 
-  // ---- any thread; a moment's truth. The producer sees at least what is there, the consumer at most: head_ is read first
-  // so that it cannot overtake the tail_ read after it.
+  // ---- any thread; a moment's truth. The producer sees at least what is there, the consumer at most: head_ is read
+  // first so that it cannot overtake the tail_ read after it.
   std::uint32_t size() const {
     const std::uint32_t head = head_.load(std::memory_order_acquire);  // partner: pop's release
     const std::uint32_t tail = tail_.load(std::memory_order_acquire);  // partner: push's release

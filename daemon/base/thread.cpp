@@ -27,7 +27,8 @@ std::string pin_this_thread(std::uint32_t core) {
   CPU_ZERO(&set);
   if (core < CPU_SETSIZE) CPU_SET(core, &set);  // an empty set is refused with EINVAL
   if (sched_setaffinity(0, sizeof set, &set) == 0) return {};
-  std::string text = "core " + std::to_string(core) + " cannot be used: " + std::strerror(errno) + "; this process may use";
+  std::string text =
+      "core " + std::to_string(core) + " cannot be used: " + std::strerror(errno) + "; this process may use";
   for (const std::uint32_t allowed : allowed_cores()) text += " " + std::to_string(allowed);
   return text;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Census: where every chunk is, found by going and looking, never by asking a counter. Each place is added once; a chunk
-// that is met twice, or nowhere, is named in the report.
+// Census: where every chunk is, found by going and looking, never by asking a counter. Each place is added once; a
+// chunk that is met twice, or nowhere, is named in the report.
 //
 //   Census census(umem);
 //   census.add(rings);

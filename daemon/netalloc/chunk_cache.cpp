@@ -59,7 +59,8 @@ std::size_t ChunkCache::get_for_fill(std::span<Chunk> out) {
     }
   }
   counters_.gets.add(n);
-  if (n < out.size()) [[unlikely]] counters_.exhausted.add();
+  if (n < out.size()) [[unlikely]]
+    counters_.exhausted.add();
   return n;
 }
 

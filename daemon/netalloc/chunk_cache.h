@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// ChunkCache: one worker's free chunks, a LIFO stack for each area, without atomics (the chunk freed last is warmest). A
-// chunk whose home is another worker is put aside and sent home in batches through a ring for each ordered pair of workers;
-// the home worker takes it back in take_home(). Goal: get and put 5 ns, a foreign free 20 ns.
+// ChunkCache: one worker's free chunks, a LIFO stack for each area, without atomics (the chunk freed last is warmest).
+// A chunk whose home is another worker is put aside and sent home in batches through a ring for each ordered pair of
+// workers; the home worker takes it back in take_home(). Goal: get and put 5 ns, a foreign free 20 ns.
 //
 //   get_for_fill() <-- [receive stack] <--+-- put() ------------> [aside, by home] -- flush_foreign() --> HomeRings
 //   get()          <-- [private stack] <--+                                                                  |
@@ -10,8 +10,8 @@
 //
 // Fill takes from the receive area and transmit from the private area; either goes on with the other's when its own is
 // empty (as long as no area is shown to a trust domain, a chunk is a chunk).
-// Reserve: `get` for transmit leaves `reserve` chunks alone, which only `get_for_fill` may take: refilling the fill ring
-// never depends on what is being sent, or on a client.
+// Reserve: `get` for transmit leaves `reserve` chunks alone, which only `get_for_fill` may take: refilling the fill
+// ring never depends on what is being sent, or on a client.
 //
 // Thread: made by main, then its worker's alone; counters by anyone.
 #pragma once
@@ -30,8 +30,8 @@ namespace netchan::netalloc {
 
 class ChunkCache {
  public:
-  // Foreign chunks that are put aside before they are sent: one release store for 32 of them, and no more than an eighth
-  // of the smallest sensible fill ring (256) is out of circulation for that.
+  // Foreign chunks that are put aside before they are sent: one release store for 32 of them, and no more than an
+  // eighth of the smallest sensible fill ring (256) is out of circulation for that.
   static constexpr std::uint32_t kForeignBatch = 32;
 
   // Takes every chunk of the Umem whose home is `worker`. `reserve` as above.
@@ -39,17 +39,17 @@ class ChunkCache {
   ChunkCache(const ChunkCache&) = delete;
   ChunkCache& operator=(const ChunkCache&) = delete;
 
-  Chunk get();                                          // none: kNone; counted
-  std::size_t get_for_fill(std::span<Chunk> out);       // as many as there are
-  void put(Chunk);                                      // of any home
+  Chunk get();                                     // none: kNone; counted
+  std::size_t get_for_fill(std::span<Chunk> out);  // as many as there are
+  void put(Chunk);                                 // of any home
   void put(std::span<const Chunk>);
-  void flush_foreign();                                 // sends batches home; once an iteration
-  std::size_t take_home(std::size_t bound);             // takes back what others freed; once an iteration
+  void flush_foreign();                      // sends batches home; once an iteration
+  std::size_t take_home(std::size_t bound);  // takes back what others freed; once an iteration
 
   std::uint32_t worker() const { return worker_; }
   std::uint32_t reserve() const { return reserve_; }
   std::uint32_t free_count() const { return stacks_[0].count + stacks_[1].count; }  // in the stacks
-  std::uint32_t foreign_count() const;                  // put aside, not sent yet
+  std::uint32_t foreign_count() const;                                              // put aside, not sent yet
   const NetallocCounters& counters() const { return counters_; }
 
   // Every chunk that is here, for a census: visit(Chunk, bool foreign).
@@ -83,8 +83,8 @@ class ChunkCache {
   const std::uint32_t worker_;
   const std::uint32_t reserve_;
   std::uint32_t foreign_total_ = 0;
-  std::uint32_t next_ring_ = 0;       // take_home begins with another freer each time
-  std::vector<Batch> foreign_;        // by home worker; fixed at construction
+  std::uint32_t next_ring_ = 0;  // take_home begins with another freer each time
+  std::vector<Batch> foreign_;   // by home worker; fixed at construction
   NetallocCounters counters_;
 };
 

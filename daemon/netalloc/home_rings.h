@@ -3,8 +3,8 @@
 // HomeRings: the way home for chunks that were freed by another worker than their own: one ring for each ordered pair
 // (freer, home), so that each has one producer and one consumer. Made by main before the caches and outliving them.
 //
-// A ring has a place for every chunk whose home it leads to. So it is never full, and a free never fails and never waits:
-// 4 octets for each chunk and worker (at most doubled by rounding up), 0.1 % of the packet memory a worker.
+// A ring has a place for every chunk whose home it leads to. So it is never full, and a free never fails and never
+// waits: 4 octets for each chunk and worker (at most doubled by rounding up), 0.1 % of the packet memory a worker.
 #pragma once
 
 #include <cstdint>

@@ -38,7 +38,8 @@ bool populate(std::byte* at, std::uint64_t size) {
 
 Umem::Umem(const UmemSpec& spec)
     : size_(spec.size), receive_size_(spec.receive_size), chunk_size_(spec.chunk_size), workers_(spec.workers) {
-  if (chunk_size_ != 2048 && chunk_size_ != 4096) refuse("chunks of " + std::to_string(chunk_size_) + " octets; write 2048 or 4096");
+  if (chunk_size_ != 2048 && chunk_size_ != 4096)
+    refuse("chunks of " + std::to_string(chunk_size_) + " octets; write 2048 or 4096");
   if (workers_ == 0) refuse("no worker to deal the chunks to");
   if (size_ == 0 || size_ % chunk_size_ != 0)
     refuse("size " + std::to_string(size_) + " is not a multiple of the chunk, " + std::to_string(chunk_size_));
@@ -47,13 +48,15 @@ Umem::Umem(const UmemSpec& spec)
     receive_size_ = size_ / 2;
     receive_size_ -= receive_size_ % (size_ >= 2 * kHugePage ? kHugePage : 4096);
   }
-  if (receive_size_ % 4096 != 0 || receive_size_ >= size_) refuse("a receive area of " + std::to_string(receive_size_) + " octets of " + std::to_string(size_));
+  if (receive_size_ % 4096 != 0 || receive_size_ >= size_)
+    refuse("a receive area of " + std::to_string(receive_size_) + " octets of " + std::to_string(size_));
   if (size_ / chunk_size_ >= Chunk::kNone) refuse("size " + mib(size_) + " has more chunks than can be named");
   chunk_shift_ = static_cast<std::uint32_t>(std::countr_zero(chunk_size_));
   chunk_count_ = static_cast<std::uint32_t>(size_ >> chunk_shift_);
   receive_count_ = static_cast<std::uint32_t>(receive_size_ >> chunk_shift_);
   if (receive_count_ < workers_ || chunk_count_ - receive_count_ < workers_)
-    refuse("size " + std::to_string(size_) + " gives " + std::to_string(workers_) + " workers less than a chunk in each area");
+    refuse("size " + std::to_string(size_) + " gives " + std::to_string(workers_) +
+           " workers less than a chunk in each area");
 
   if (spec.hugepages) {
     if (size_ % kHugePage != 0 || receive_size_ % kHugePage != 0) {
@@ -61,8 +64,8 @@ Umem::Umem(const UmemSpec& spec)
     } else if (map(true)) {
       hugepages_ = true;
     } else {
-      fallback_ = "huge pages: " + std::string(std::strerror(errno)) + "; reserve " + std::to_string(size_ / kHugePage) +
-                  " of them (sysctl vm.nr_hugepages)";
+      fallback_ = "huge pages: " + std::string(std::strerror(errno)) + "; reserve " +
+                  std::to_string(size_ / kHugePage) + " of them (sysctl vm.nr_hugepages)";
       unmap();
     }
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Umem: all packet memory, one virtual range stitched from two memfds, registered once and shared by all ports, cut into
-// chunks of 2048 or 4096 octets. Constructed by main, immutable afterwards except for the octets and the owners' notes.
+// Umem: all packet memory, one virtual range stitched from two memfds, registered once and shared by all ports, cut
+// into chunks of 2048 or 4096 octets. Constructed by main, immutable afterwards except for the octets and the owners'
+// notes.
 //
 //   base()                                                                                     base() + size()
 //   | receive area: the NIC writes here                   | private area: headers and copies to send         |
@@ -14,8 +15,8 @@
 //   free -> tx build (a worker) -> tx (kernel, until its completion) -> free
 //   rx -> handoff (a ring between two workers) -> rx of the other worker -> foreign free -> its home worker's cache
 //
-// The home worker of a chunk never changes: chunks are dealt out once, at start, a contiguous slice of each area to each
-// worker (a worker touches few pages, and "is it mine" is two subtractions).
+// The home worker of a chunk never changes: chunks are dealt out once, at start, a contiguous slice of each area to
+// each worker (a worker touches few pages, and "is it mine" is two subtractions).
 #pragma once
 
 #include <atomic>
@@ -32,9 +33,9 @@
 namespace netchan::netalloc {
 
 struct UmemSpec {
-  std::uint64_t size = 0;          // octets, a multiple of chunk_size
-  std::uint32_t chunk_size = 4096; // 2048 or 4096
-  bool hugepages = false;          // MFD_HUGETLB; false after a fall-back, see Umem::hugepages()
+  std::uint64_t size = 0;           // octets, a multiple of chunk_size
+  std::uint32_t chunk_size = 4096;  // 2048 or 4096
+  bool hugepages = false;           // MFD_HUGETLB; false after a fall-back, see Umem::hugepages()
   std::uint32_t workers = 1;
   std::uint64_t receive_size = 0;  // of `size`, octets of the receive area; 0: half
 };
@@ -78,15 +79,15 @@ class Umem {
   MutableBytes octets(Chunk chunk) const { return {base_ + address(chunk), chunk_size_}; }
   MutableBytes octets(const Frame& f) const { return octets(f.chunk).subspan(f.offset, f.length); }
 
-  // Builds with DCHECK keep a note for each chunk and stop at the first step that does not follow from the one before: a
-  // double free, a free of a chunk that is with the kernel, a descriptor for a chunk that nobody holds. ChunkCache notes
-  // free <-> held; a port notes held -> kernel when it puts a chunk on a fill or tx ring and kernel -> held when it takes
-  // it off an rx or completion ring. Nothing remains of it in other builds.
+  // Builds with DCHECK keep a note for each chunk and stop at the first step that does not follow from the one before:
+  // a double free, a free of a chunk that is with the kernel, a descriptor for a chunk that nobody holds. ChunkCache
+  // notes free <-> held; a port notes held -> kernel when it puts a chunk on a fill or tx ring and kernel -> held when
+  // it takes it off an rx or completion ring. Nothing remains of it in other builds.
   void note([[maybe_unused]] Chunk chunk, [[maybe_unused]] ChunkNote from, [[maybe_unused]] ChunkNote to) const {
 #ifdef NETCHAN_DCHECKS
     NETCHAN_CHECK(chunk.index < chunk_count_);
-    // Relaxed: a chunk has one owner at a time and comes to the next through a ring, which orders. Atomic, so that the very
-    // race which this is to find is not one itself.
+    // Relaxed: a chunk has one owner at a time and comes to the next through a ring, which orders. Atomic, so that the
+    // very race which this is to find is not one itself.
     NETCHAN_CHECK(notes_[chunk.index].exchange(to, std::memory_order_relaxed) == from);
 #endif
   }

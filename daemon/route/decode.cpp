@@ -88,7 +88,8 @@ std::optional<Link> decode_link(const nlmsghdr& m) {
   Link link;
   link.ifindex = static_cast<std::uint32_t>(info->ifi_index);
   link.name.assign(static_cast<const char*>(mnl_attr_get_payload(a[IFLA_IFNAME])),
-                   strnlen(static_cast<const char*>(mnl_attr_get_payload(a[IFLA_IFNAME])), mnl_attr_get_payload_len(a[IFLA_IFNAME])));
+                   strnlen(static_cast<const char*>(mnl_attr_get_payload(a[IFLA_IFNAME])),
+                           mnl_attr_get_payload_len(a[IFLA_IFNAME])));
   mac_of(a[IFLA_ADDRESS], link.mac);
   link.mtu = u32(a[IFLA_MTU], link.mtu);
   link.running = (info->ifi_flags & IFF_UP) != 0 && (info->ifi_flags & IFF_RUNNING) != 0;
@@ -101,7 +102,8 @@ std::optional<LocalAddress> decode_address(const nlmsghdr& m) {
   const auto a = Attributes<IFA_FLAGS>::of(m, sizeof *info);
   const std::uint32_t flags = u32(a[IFA_FLAGS], info->ifa_flags);
   // Not ours until nobody else claims it (RFC 4862 5.4), unless optimistic (RFC 4429).
-  if ((flags & IFA_F_DADFAILED) != 0 || ((flags & IFA_F_TENTATIVE) != 0 && (flags & IFA_F_OPTIMISTIC) == 0)) return std::nullopt;
+  if ((flags & IFA_F_DADFAILED) != 0 || ((flags & IFA_F_TENTATIVE) != 0 && (flags & IFA_F_OPTIMISTIC) == 0))
+    return std::nullopt;
   // On a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours.
   const nlattr* which = a[IFA_LOCAL] != nullptr ? a[IFA_LOCAL] : a[IFA_ADDRESS];
   if (which == nullptr) return std::nullopt;
@@ -152,8 +154,8 @@ std::vector<Route> decode_route(const nlmsghdr& m) {
 std::optional<Neighbour> decode_neighbour(const nlmsghdr& m) {
   const auto* info = header<ndmsg>(m);
   if (info == nullptr || (info->ndm_family != AF_INET && info->ndm_family != AF_INET6)) return std::nullopt;
-  constexpr std::size_t kFlagsExt = 15;      // NDA_FLAGS_EXT
-  constexpr std::uint32_t kManaged = 1 << 0; // NTF_EXT_MANAGED
+  constexpr std::size_t kFlagsExt = 15;       // NDA_FLAGS_EXT
+  constexpr std::uint32_t kManaged = 1 << 0;  // NTF_EXT_MANAGED
   const auto a = Attributes<kFlagsExt>::of(m, sizeof *info);
   if (a[NDA_DST] == nullptr) return std::nullopt;
   Neighbour n;

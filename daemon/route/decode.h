@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// From rtnetlink messages to this room's values. nullopt: not one for us (another table, a bridge port's view, no usable
-// address). Attributes of the wrong size are taken as absent.
+// From rtnetlink messages to this room's values. nullopt: not one for us (another table, a bridge port's view, no
+// usable address). Attributes of the wrong size are taken as absent.
 #pragma once
 
 #include <linux/netlink.h>

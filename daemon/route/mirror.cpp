@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// RouteMirror. A notification about links, addresses or routes is taken as a hint: the table is read again, once for all
-// hints that wait. That is more work than applying each message and much less to get wrong: the kernel does not announce
-// the IPv4 routes that it drops with an interface or an address, and replaces entries under rules of its own. Neighbours
-// change often and one by one, and are announced completely: those messages are applied.
+// RouteMirror. A notification about links, addresses or routes is taken as a hint: the table is read again, once for
+// all hints that wait. That is more work than applying each message and much less to get wrong: the kernel does not
+// announce the IPv4 routes that it drops with an interface or an address, and replaces entries under rules of its own.
+// Neighbours change often and one by one, and are announced completely: those messages are applied.
 #include <libmnl/libmnl.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 
 #include "daemon/route/decode.h"
 #include "daemon/route/netlink.h"
@@ -23,10 +24,10 @@ namespace {
 constexpr unsigned kGroups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
                                 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_NEIGH};
 // Of the kernel's headers 5.16 and later.
-constexpr std::uint16_t kNdaFlagsExt = 15;       // NDA_FLAGS_EXT
-constexpr std::uint32_t kNtfExtManaged = 1 << 0; // NTF_EXT_MANAGED
-// A next hop that does not answer is asked for again after 1, 2, 4 ... 32 calls of keep_alive (seconds): soon enough when
-// it comes back silently, and no broadcast storm for a thousand addresses that were never there.
+constexpr std::uint16_t kNdaFlagsExt = 15;        // NDA_FLAGS_EXT
+constexpr std::uint32_t kNtfExtManaged = 1 << 0;  // NTF_EXT_MANAGED
+// A next hop that does not answer is asked for again after 1, 2, 4 ... 32 calls of keep_alive (seconds): soon enough
+// when it comes back silently, and no broadcast storm for a thousand addresses that were never there.
 constexpr std::uint32_t kLongestPause = 32;
 
 struct Followed {
@@ -54,41 +55,54 @@ struct RouteMirror::State {
   std::shared_ptr<const RouteView> view = std::make_shared<RouteView>();
   std::vector<Followed> followed;  // by slot
   RouteCounters counters;
+  bool view_stale = true;         // something has been heard that the view does not know yet
+  bool neighbours_stale = false;  // messages about neighbours were lost
 
   explicit State(NeighbourTable& t) : table(t) {}
 
-  std::shared_ptr<const RouteView> read_view();
-  void read_neighbours();
+  bool refresh_view();
+  void refresh_neighbours();
   void apply(const Neighbour&);
   void ask_kernel(Followed&);
   void look(const Followed&);
-  int question(std::uint16_t type, const Followed&, std::uint8_t flags, std::uint32_t flags_ext, const Netlink::OnMessage&);
+  int question(std::uint16_t type, const Followed&, std::uint8_t flags, std::uint32_t flags_ext,
+               const Netlink::OnMessage&);
 };
 
-std::shared_ptr<const RouteView> RouteMirror::State::read_view() {
+// true: the view is a new one. Where a table changes faster than it can be read, the old view stays, and the message
+// that announces the next change calls again.
+bool RouteMirror::State::refresh_view() {
   auto fresh = std::make_shared<RouteView>();
-  questions.dump(RTM_GETLINK, AF_UNSPEC, [&](const nlmsghdr& m) {
+  const auto add_link = [&](const nlmsghdr& m) {
     if (auto link = decode_link(m)) fresh->links.push_back(std::move(*link));
-  });
-  questions.dump(RTM_GETADDR, AF_UNSPEC, [&](const nlmsghdr& m) {
+  };
+  const auto add_address = [&](const nlmsghdr& m) {
     if (const auto address = decode_address(m)) fresh->addresses.push_back(*address);
-  });
-  for (const std::uint8_t family : {AF_INET, AF_INET6})
-    questions.dump(RTM_GETROUTE, family, [&](const nlmsghdr& m) {
-      for (const Route& route : decode_route(m)) fresh->routes.push_back(route);
-    });
-  std::stable_sort(fresh->routes.begin(), fresh->routes.end(), RouteView::order);
+  };
+  const auto add_routes = [&](const nlmsghdr& m) {
+    for (const Route& route : decode_route(m)) fresh->routes.push_back(route);
+  };
   counters.dumps.add(4);
-  return fresh;
+  if (!questions.dump(RTM_GETLINK, AF_UNSPEC, add_link) || !questions.dump(RTM_GETADDR, AF_UNSPEC, add_address) ||
+      !questions.dump(RTM_GETROUTE, AF_INET, add_routes) || !questions.dump(RTM_GETROUTE, AF_INET6, add_routes))
+    return false;
+  view_stale = false;
+  std::stable_sort(fresh->routes.begin(), fresh->routes.end(), RouteView::order);
+  if (fresh->links == view->links && fresh->addresses == view->addresses && fresh->routes == view->routes) return false;
+  view = std::move(fresh);
+  counters.views.add();
+  return true;
 }
 
 // After lost messages: what is followed and not in the kernel's table is not resolved.
-void RouteMirror::State::read_neighbours() {
+void RouteMirror::State::refresh_neighbours() {
   std::vector<Neighbour> present;
-  questions.dump(RTM_GETNEIGH, AF_UNSPEC, [&](const nlmsghdr& m) {
-    if (const auto n = decode_neighbour(m)) present.push_back(*n);
-  });
   counters.dumps.add();
+  if (!questions.dump(RTM_GETNEIGH, AF_UNSPEC, [&](const nlmsghdr& m) {
+        if (const auto n = decode_neighbour(m)) present.push_back(*n);
+      }))
+    return;
+  neighbours_stale = false;
   std::vector<bool> found(followed.size());
   for (const Neighbour& n : present)
     if (const auto slot = table.find(n.ifindex, n.address)) {
@@ -128,10 +142,11 @@ int RouteMirror::State::question(std::uint16_t type, const Followed& f, std::uin
   return questions.ask(request, call);
 }
 
-// NTF_USE: behave as if a packet were to be sent there now: resolve, or check what is stale. A next hop that has answered is
-// also given to the kernel's care (NTF_EXT_MANAGED: it checks again by itself every few seconds); kernels before 5.16 ignore
-// that attribute, and NTF_USE comes with every keep_alive. One that never answered is not: the kernel would broadcast for it
-// every five seconds for ever. And one that an administrator has fixed must not be asked about: the request would unfix it.
+// NTF_USE: behave as if a packet were to be sent there now: resolve, or check what is stale. A next hop that has
+// answered is also given to the kernel's care (NTF_EXT_MANAGED: it checks again by itself every few seconds); kernels
+// before 5.16 ignore that attribute, and NTF_USE comes with every keep_alive. One that never answered is not: the
+// kernel would broadcast for it every five seconds for ever. And one that an administrator has fixed must not be asked
+// about: the request would unfix it.
 void RouteMirror::State::ask_kernel(Followed& f) {
   look(f);
   if (f.kept) return;
@@ -152,8 +167,8 @@ void RouteMirror::State::look(const Followed& f) {
 }
 
 RouteMirror::RouteMirror(NeighbourTable& table) : state_(std::make_unique<State>(table)) {
-  state_->view = state_->read_view();
-  state_->counters.views.add();
+  if (!state_->refresh_view())
+    throw std::runtime_error("rtnetlink: the routing tables change faster than they can be read");
 }
 
 RouteMirror::~RouteMirror() = default;
@@ -164,25 +179,20 @@ const RouteCounters& RouteMirror::counters() const { return state_->counters; }
 
 bool RouteMirror::dispatch() {
   State& s = *state_;
-  bool stale = false;
   const bool complete = s.events.receive([&](const nlmsghdr& m) {
     s.counters.notifications.add();
     if (m.nlmsg_type != RTM_NEWNEIGH && m.nlmsg_type != RTM_DELNEIGH) {
-      stale = true;
+      s.view_stale = true;
     } else if (const auto n = decode_neighbour(m)) {
       s.apply(*n);
     }
   });
   if (!complete) {
     s.counters.lost.add();
-    s.read_neighbours();
+    s.view_stale = s.neighbours_stale = true;
   }
-  if (complete && !stale) return false;
-  auto fresh = s.read_view();
-  if (fresh->links == s.view->links && fresh->addresses == s.view->addresses && fresh->routes == s.view->routes) return false;
-  s.view = std::move(fresh);
-  s.counters.views.add();
-  return true;
+  if (s.neighbours_stale) s.refresh_neighbours();
+  return s.view_stale && s.refresh_view();
 }
 
 std::optional<std::uint32_t> RouteMirror::resolve(std::uint32_t ifindex, const wire::Address& next_hop) {

@@ -28,7 +28,8 @@ void NeighbourTable::write(std::uint32_t slot, const Entry& entry) {
   std::memcpy(&word, entry.mac.data(), entry.mac.size());
   if (entry.resolved) word |= kResolved;
   words_[slot].store(word, std::memory_order_relaxed);  // published by the next line
-  version_.store(version_.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // partner: version()'s acquire
+  version_.store(version_.load(std::memory_order_relaxed) + 1,
+                 std::memory_order_release);  // partner: version()'s acquire
 }
 
 std::optional<std::uint32_t> NeighbourTable::find(std::uint32_t ifindex, const wire::Address& address) const {

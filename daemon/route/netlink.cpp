@@ -23,7 +23,7 @@ constexpr std::size_t kBuffer = 32768;
 // Room for a burst of notifications while main does something else: about 1400 of them as the kernel counts (768 octets
 // for the smallest); beyond it ENOBUFS, and everything is dumped again.
 constexpr int kReceiveBuffer = 1 << 20;
-constexpr int kDumpTries = 16;  // a table that changes under 16 dumps in a row changes faster than it can be read
+constexpr int kDumpTries = 4;  // then it is a storm: its end is announced too, and that is the time to read again
 
 [[noreturn]] void fail(const std::string& what, int error) {
   throw std::runtime_error("rtnetlink: " + what + ": " + std::strerror(error));
@@ -37,16 +37,23 @@ Header& put_header(nlmsghdr& request) {
 
 void put_family(nlmsghdr& request, std::uint8_t family) {
   switch (request.nlmsg_type) {
-    case RTM_GETLINK: put_header<ifinfomsg>(request).ifi_family = family; break;
-    case RTM_GETADDR: put_header<ifaddrmsg>(request).ifa_family = family; break;
-    case RTM_GETNEIGH: put_header<ndmsg>(request).ndm_family = family; break;
+    case RTM_GETLINK:
+      put_header<ifinfomsg>(request).ifi_family = family;
+      break;
+    case RTM_GETADDR:
+      put_header<ifaddrmsg>(request).ifa_family = family;
+      break;
+    case RTM_GETNEIGH:
+      put_header<ndmsg>(request).ndm_family = family;
+      break;
     case RTM_GETROUTE: {
       auto& route = put_header<rtmsg>(request);
       route.rtm_family = family;
       route.rtm_table = RT_TABLE_MAIN;
       break;
     }
-    default: CHECK(false);
+    default:
+      CHECK(false);
   }
 }
 
@@ -61,7 +68,8 @@ Netlink::Netlink(std::span<const unsigned> groups)
   // Dumps filtered by the kernel (Linux 4.20); without it the answers are filtered here all the same.
   setsockopt(fd(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
   for (unsigned group : groups)
-    if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) fail("membership", errno);
+    if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+      fail("membership", errno);
   if (!groups.empty() && setsockopt(fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) != 0)
     setsockopt(fd(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
 }
@@ -86,7 +94,8 @@ bool Netlink::receive(const OnMessage& call) {
 
 void Netlink::for_each_message(std::size_t size, const OnMessage& call) {
   int left = static_cast<int>(size);
-  for (auto* m = reinterpret_cast<nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) call(*m);
+  for (auto* m = reinterpret_cast<nlmsghdr*>(buffer_.data()); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
+    call(*m);
 }
 
 int Netlink::run(std::uint32_t sequence, const OnMessage& call) {
@@ -120,8 +129,7 @@ int Netlink::ask(nlmsghdr& request, const OnMessage& call) {
   return run(request.nlmsg_seq, call);
 }
 
-void Netlink::dump(std::uint16_t type, std::uint8_t family, const OnMessage& call) {
-  int error = 0;
+bool Netlink::dump(std::uint16_t type, std::uint8_t family, const OnMessage& call) {
   for (int i = 0; i < kDumpTries; ++i) {
     alignas(nlmsghdr) std::array<char, 256> place{};
     nlmsghdr& request = *mnl_nlmsg_put_header(place.data());
@@ -130,19 +138,20 @@ void Netlink::dump(std::uint16_t type, std::uint8_t family, const OnMessage& cal
     put_family(request, family);
     // Kept until the end is seen: nobody shall act on half a table.
     std::vector<char> table;
-    error = ask(request, [&](const nlmsghdr& m) {
+    const int error = ask(request, [&](const nlmsghdr& m) {
       const auto* octets = reinterpret_cast<const char*>(&m);
       table.insert(table.end(), octets, octets + NLMSG_ALIGN(m.nlmsg_len));
     });
-    if (error == ENOENT && type == RTM_GETROUTE) return;  // nobody has put a route into the main table yet
+    if (error == ENOENT && type == RTM_GETROUTE) return true;  // nobody has put a route into the main table yet
     if (error == 0) {
       int left = static_cast<int>(table.size());
-      for (auto* m = reinterpret_cast<nlmsghdr*>(table.data()); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) call(*m);
-      return;
+      for (auto* m = reinterpret_cast<nlmsghdr*>(table.data()); mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
+        call(*m);
+      return true;
     }
-    if (error != EINTR && error != EBUSY) break;
+    if (error != EINTR) fail("dump", error);
   }
-  fail("dump", error);
+  return false;
 }
 
 }  // namespace netchan::route

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Netlink: one rtnetlink socket, for notifications or for questions, never both: an answer is then never mixed with what
-// happens meanwhile. Questions block, for the microseconds that the kernel takes inside the call; main's thread only.
+// Netlink: one rtnetlink socket, for notifications or for questions, never both: an answer is then never mixed with
+// what happens meanwhile. Questions block, for the microseconds that the kernel takes inside the call; main's thread
+// only.
 #pragma once
 
 #include <linux/netlink.h>
@@ -28,8 +29,9 @@ class Netlink {
   // Reads all that waits. false: the kernel had to drop messages (ENOBUFS), and nobody knows which.
   bool receive(const OnMessage&);
 
-  // Asks for a table of one family, begun anew if it changes in the middle. Throws what the kernel says.
-  void dump(std::uint16_t type, std::uint8_t family, const OnMessage&);
+  // Asks for a table of one family, begun anew if it changes in the middle. false: it changes faster than it can be
+  // read, and nothing was given to the callback. Throws what else the kernel says.
+  [[nodiscard]] bool dump(std::uint16_t type, std::uint8_t family, const OnMessage&);
   // Sends one request and waits for its answer; every message but the ACK goes to the callback. Returns 0 or an errno.
   int ask(nlmsghdr&, const OnMessage& = {});
 

@@ -27,19 +27,24 @@ std::string text(const wire::Address& address) {
 const char* advice(int error) {
   switch (error) {
     case EADDRINUSE:
-      return "another program has it, or the kernel still waits for the last of a connection there (up to a minute): see "
+      return "another program has it, or the kernel still waits for the last of a connection there (up to a minute): "
+             "see "
              "`ss -tan`. Choose others, stop that program, or keep the kernel off them with the sysctl "
              "net.ipv4.ip_local_reserved_ports";
-    case EADDRNOTAVAIL: return "no interface has this address (yet)";
-    case EACCES: return "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL:
+      return "no interface has this address (yet)";
+    case EACCES:
+      return "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE";
     case EMFILE:
-    case ENFILE: return "a reserved port costs a file descriptor: raise LimitNOFILE, or reserve a shorter range";
-    default: return "reserving it failed";
+    case ENFILE:
+      return "a reserved port costs a file descriptor: raise LimitNOFILE, or reserve a shorter range";
+    default:
+      return "reserving it failed";
   }
 }
 
-// No SO_REUSEADDR: with it on both sides, another program could bind the port too. No IP_FREEBIND: an address that is not
-// here would be reserved on no interface at all.
+// No SO_REUSEADDR: with it on both sides, another program could bind the port too. No IP_FREEBIND: an address that is
+// not here would be reserved on no interface at all.
 int bind_one(const wire::Address& local, std::uint16_t port, UniqueFd& out) {
   const bool v4 = local.is_v4();
   UniqueFd fd(socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -77,8 +82,8 @@ PortReservation::PortReservation(const wire::Address& local, std::uint16_t first
     UniqueFd fd;
     const int error = bind_one(local, static_cast<std::uint16_t>(port), fd);
     if (error != 0)
-      throw std::runtime_error("TCP port " + std::to_string(port) + " of " + text(local) + " cannot be reserved: " +
-                               std::strerror(error) + "; " + advice(error));
+      throw std::runtime_error("TCP port " + std::to_string(port) + " of " + text(local) +
+                               " cannot be reserved: " + std::strerror(error) + "; " + advice(error));
     sockets_.push_back(std::move(fd));
   }
 }

@@ -2,9 +2,9 @@
 //
 // The kernel's routing facts, mirrored by rtnetlink (libmnl) and published to workers.
 //
-//   kernel --notifications--> RouteMirror (main) --shared_ptr<const RouteView>, by mailbox--> workers, between iterations
-//          <--resolve, keep--      |
-//                                  +--NeighbourTable, one word a slot--> workers, per frame
+//   kernel --notifications--> RouteMirror --shared_ptr<const RouteView>, by mailbox--> workers, between iterations
+//          <--resolve, keep--  (main) |
+//                                     +---NeighbourTable, one word a slot------------> workers, per frame
 //
 //   RouteMirror (main)     dumps links, addresses, routes (main table) and neighbours, follows their changes, asks the
 //                          kernel to resolve next hops and keeps them alive (the kernel sees none of our traffic)
@@ -41,7 +41,7 @@ struct Link {
   friend bool operator==(const Link&, const Link&) = default;
 };
 
-struct LocalAddress {     // usable: an IPv6 address whose duplicate detection runs or has failed is not here
+struct LocalAddress {  // usable: an IPv6 address whose duplicate detection runs or has failed is not here
   std::uint32_t ifindex;
   wire::Address address;
   friend bool operator==(const LocalAddress&, const LocalAddress&) = default;
@@ -49,21 +49,21 @@ struct LocalAddress {     // usable: an IPv6 address whose duplicate detection r
 
 struct Route {
   wire::Address prefix;
-  std::uint8_t length;       // of the 128-bit form: an IPv4 /24 is 120
+  std::uint8_t length;  // of the 128-bit form: an IPv4 /24 is 120
   std::uint32_t ifindex;
-  wire::Address gateway;     // unspecified (::): on link
-  wire::Address source;      // preferred source or ::
+  wire::Address gateway;  // unspecified (::): on link
+  wire::Address source;   // preferred source or ::
   std::uint32_t metric;
-  std::uint32_t mtu;         // 0: the link's
-  bool reject = false;       // unreachable, blackhole, prohibit: a match means "no way", not "look further"
+  std::uint32_t mtu;    // 0: the link's
+  bool reject = false;  // unreachable, blackhole, prohibit: a match means "no way", not "look further"
   friend bool operator==(const Route&, const Route&) = default;
 };
 
-struct Hop {                 // what a lookup gives
+struct Hop {  // what a lookup gives
   std::uint32_t ifindex;
-  wire::Address next_hop;    // the gateway, or the destination itself
-  wire::Address source;      // what the kernel would use, or ::
-  std::uint32_t mtu;         // of the way out: the smaller of the route's and the link's
+  wire::Address next_hop;  // the gateway, or the destination itself
+  wire::Address source;    // what the kernel would use, or ::
+  std::uint32_t mtu;       // of the way out: the smaller of the route's and the link's
 };
 
 class RouteView {
@@ -85,8 +85,8 @@ class RouteView {
   wire::Address source_for(std::uint32_t ifindex, const wire::Address& near) const;
 };
 
-// A neighbour's slot number stays valid for the daemon's life. An entry is one 64-bit word (48 bits of MAC, one of state),
-// so that a read is one load: nothing to retry, nobody to wait for.
+// A neighbour's slot number stays valid for the daemon's life. An entry is one 64-bit word (48 bits of MAC, one of
+// state), so that a read is one load: nothing to retry, nobody to wait for.
 class NeighbourTable {
  public:
   // Four times the kernel's own default limit for a neighbour table (gc_thresh3, 1024); 32 KiB.
@@ -103,8 +103,8 @@ class NeighbourTable {
 
   // Any thread; wait-free.
   Entry read(std::uint32_t slot) const;
-  // Changes whenever any slot changes: a cheap "look again" (a load of a line that is written as seldom as a MAC changes).
-  // What is read after it is at least as new as the version it returned.
+  // Changes whenever any slot changes: a cheap "look again" (a load of a line that is written as seldom as a MAC
+  // changes). What is read after it is at least as new as the version it returned.
   std::uint32_t version() const { return version_.load(std::memory_order_acquire); }  // partner: write()'s release
 
   // Main only.
@@ -121,15 +121,16 @@ class NeighbourTable {
 
 class RouteMirror {
  public:
-  // Opens the netlink sockets (in the calling thread's network namespace) and dumps everything; throws std::runtime_error,
-  // as dispatch() and keep_alive() do should the kernel refuse a dump later.
+  // Opens the netlink sockets (in the calling thread's network namespace) and dumps everything; throws
+  // std::runtime_error, as dispatch() and keep_alive() do should the kernel refuse a dump later.
   explicit RouteMirror(NeighbourTable&);
   ~RouteMirror();
   RouteMirror(const RouteMirror&) = delete;
   RouteMirror& operator=(const RouteMirror&) = delete;
 
-  int fd() const;                                  // readable: call dispatch()
-  // Digests what came. true: view() is a new one, different from the last. ENOBUFS (lost messages) dumps again by itself.
+  int fd() const;  // readable: call dispatch()
+  // Digests what came. true: view() is a new one, different from the last. ENOBUFS (lost messages) dumps again by
+  // itself.
   bool dispatch();
   std::shared_ptr<const RouteView> view() const;
   // Makes the kernel resolve a next hop and keep it (NTF_EXT_MANAGED, or NTF_USE now and then): returns its slot, whose
@@ -145,15 +146,15 @@ class RouteMirror {
   std::unique_ptr<State> state_;
 };
 
-// Local TCP ports are taken from the kernel by bound sockets, so that nothing else on the host uses them: neither a server
-// nor the kernel's own choice of ephemeral ports (bound is enough for both). The sockets do not listen. A segment for such a
-// port that did reach the kernel would be answered with a reset; it does not, because XDP takes it first, and a packet that
-// XDP should have taken but could not is dropped there (bpf/).
+// Local TCP ports are taken from the kernel by bound sockets, so that nothing else on the host uses them: neither a
+// server nor the kernel's own choice of ephemeral ports (bound is enough for both). The sockets do not listen. A
+// segment for such a port that did reach the kernel would be answered with a reset; it does not, because XDP takes it
+// first, and a packet that XDP should have taken but could not is dropped there (bpf/).
 class PortReservation {
  public:
-  // Throws std::runtime_error naming the port (and what to do) when one is taken: then none is. A socket per port, bound in
-  // the calling thread's network namespace, not listening. `local` must be an address of this host, or unspecified:
-  // 0.0.0.0 takes the port for IPv4, :: for both families.
+  // Throws std::runtime_error naming the port (and what to do) when one is taken: then none is. A socket per port,
+  // bound in the calling thread's network namespace, not listening. `local` must be an address of this host, or
+  // unspecified: 0.0.0.0 takes the port for IPv4, :: for both families.
   PortReservation(const wire::Address& local, std::uint16_t first, std::uint16_t last);
 
  private:

@@ -48,8 +48,8 @@ bool RouteView::has_address(std::uint32_t ifindex, const wire::Address& address)
   return std::find(addresses.begin(), addresses.end(), LocalAddress{ifindex, address}) != addresses.end();
 }
 
-// Lengths from the longest on: the group of a length is found by bisection, and in it the destination's prefix. A table has
-// few lengths, so this is a few bisections, whatever its size.
+// Lengths from the longest on: the group of a length is found by bisection, and in it the destination's prefix. A table
+// has few lengths, so this is a few bisections, whatever its size.
 std::optional<Hop> RouteView::lookup(const wire::Address& destination) const {
   const bool v4 = destination.is_v4();
   for (auto group = routes.begin(); group != routes.end();) {
@@ -76,16 +76,18 @@ std::optional<Hop> RouteView::lookup(const wire::Address& destination) const {
     hop.ifindex = best->ifindex;
     hop.next_hop = best->gateway.is_unspecified() ? destination : best->gateway;
     hop.source = best->source;
-    if (hop.source.is_unspecified()) hop.source = source_for(hop.ifindex, v4 && hop.next_hop.is_v4() ? hop.next_hop : destination);
+    if (hop.source.is_unspecified())
+      hop.source = source_for(hop.ifindex, v4 && hop.next_hop.is_v4() ? hop.next_hop : destination);
     hop.mtu = best->mtu == 0 ? out->mtu : std::min(best->mtu, out->mtu);
     return hop;
   }
   return std::nullopt;
 }
 
-// Without a preferred source the kernel takes the interface's address in the next hop's subnet, else its first (IPv4), or
-// that of the destination's scope which has most in common with it (IPv6, RFC 6724 5, rules 2 and 8). The longest common
-// prefix serves both; `near` is the next hop for IPv4 (unless that is IPv6, RFC 8950) and the destination for IPv6.
+// Without a preferred source the kernel takes the interface's address in the next hop's subnet, else its first (IPv4),
+// or that of the destination's scope which has most in common with it (IPv6, RFC 6724 5, rules 2 and 8). The longest
+// common prefix serves both; `near` is the next hop for IPv4 (unless that is IPv6, RFC 8950) and the destination for
+// IPv6.
 wire::Address RouteView::source_for(std::uint32_t ifindex, const wire::Address& near) const {
   wire::Address best;
   int best_rank = -1;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What a chunk costs: `netalloc_bench`. Goals: get and put 5 ns, a foreign free 20 ns (with what the home worker does to
-// take it back). The least and the median of many rounds; the machine is shared. "One thread" runs both workers in turn and
-// shows the instructions; "two threads" has the cache lines travel between cores, as in service.
+// What a chunk costs: `netalloc_bench`. Goals: get and put 5 ns, a foreign free 20 ns (with what the home worker does
+// to take it back). The least and the median of many rounds; the machine is shared. "One thread" runs both workers in
+// turn and shows the instructions; "two threads" has the cache lines travel between cores, as in service.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -50,8 +50,8 @@ struct Lab {
   ChunkCache other{umem, rings, 1, 64};
 };
 
-// Worker 0 takes chunks and gives them to worker 1 by a ring; worker 1 frees them. The time of each worker's own part in
-// bursts of 64, so that the clock's 50 ns count little; a preempted burst is what medians are for.
+// Worker 0 takes chunks and gives them to worker 1 by a ring; worker 1 frees them. The time of each worker's own part
+// in bursts of 64, so that the clock's 50 ns count little; a preempted burst is what medians are for.
 void two_threads() {
   constexpr std::uint64_t kTotal = 5'000'000;
   Lab lab;

@@ -80,7 +80,10 @@ TEST_CASE("a core that cannot be had is named, with those that can, and the body
 
 TEST_CASE("a thread without a core runs where its maker may") {
   std::size_t count = 0;
-  { auto started = start_thread("main-helper", std::nullopt, [&](const std::stop_token&) { count = allowed_cores().size(); }); }
+  {
+    auto started =
+        start_thread("main-helper", std::nullopt, [&](const std::stop_token&) { count = allowed_cores().size(); });
+  }
   CHECK(count == allowed_cores().size());
 }
 

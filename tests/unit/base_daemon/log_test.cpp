@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What log::write puts on stderr, read back in a child whose stderr is a pipe: the choice between journal and terminal is
-// made once a process.
+// What log::write puts on stderr, read back in a child whose stderr is a pipe: the choice between journal and terminal
+// is made once a process.
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -30,7 +30,8 @@ std::string logged(Stream stream, const std::function<void()>& work) {
     dup2(write_end.get(), STDERR_FILENO);
     struct stat s {};
     fstat(STDERR_FILENO, &s);
-    const std::string id = std::to_string(s.st_dev) + ":" + std::to_string(s.st_ino + (stream == Stream::other_journal ? 1 : 0));
+    const std::string id =
+        std::to_string(s.st_dev) + ":" + std::to_string(s.st_ino + (stream == Stream::other_journal ? 1 : 0));
     if (stream == Stream::terminal) {
       unsetenv("JOURNAL_STREAM");
     } else {

@@ -89,7 +89,8 @@ TEST_CASE("between two threads everything arrives once and in order, and an onlo
     for (std::uint32_t next = 0; next < kTotal;) {
       const std::size_t wanted = std::min<std::size_t>(1 + next % 10, kTotal - next);
       std::iota(batch.begin(), batch.end(), next);
-      const std::size_t n = next % 3 == 0 ? (ring.push(next) ? 1 : 0) : ring.push_batch(std::span<const std::uint32_t>(batch).first(wanted));
+      const std::size_t n = next % 3 == 0 ? (ring.push(next) ? 1 : 0)
+                                          : ring.push_batch(std::span<const std::uint32_t>(batch).first(wanted));
       next += static_cast<std::uint32_t>(n);
       if (n == 0) std::this_thread::yield();
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Several workers, simulated in one thread, do random things with chunks beside a naive model that only knows where each
-// chunk is. After every step a census must find every chunk exactly once, and where the model says. A failing seed is
-// printed; every run uses the same ones.
+// Several workers, simulated in one thread, do random things with chunks beside a naive model that only knows where
+// each chunk is. After every step a census must find every chunk exactly once, and where the model says. A failing seed
+// is printed; every run uses the same ones.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -25,8 +25,13 @@ struct Fact {
 class Model {
  public:
   Model(std::uint64_t seed, std::uint32_t workers, std::uint32_t chunks, std::uint32_t reserve)
-      : umem_({std::uint64_t{chunks} * 2048, 2048, false, workers, 0}), rings_(umem_), facts_(chunks), random_(seed), reserve_(reserve) {
-    for (std::uint32_t w = 0; w < workers; ++w) caches_.push_back(std::make_unique<ChunkCache>(umem_, rings_, w, reserve));
+      : umem_({std::uint64_t{chunks} * 2048, 2048, false, workers, 0}),
+        rings_(umem_),
+        facts_(chunks),
+        random_(seed),
+        reserve_(reserve) {
+    for (std::uint32_t w = 0; w < workers; ++w)
+      caches_.push_back(std::make_unique<ChunkCache>(umem_, rings_, w, reserve));
     for (std::uint32_t i = 0; i < chunks; ++i) facts_[i] = {Where::free, umem_.home({i})};
   }
 
@@ -65,7 +70,8 @@ class Model {
         break;
       }
       case 5: {  // hand-off to another worker
-        for (const Chunk c : some(Where::held, w, random_.below(24))) facts_[c.index].worker = random_.below(umem_.workers());
+        for (const Chunk c : some(Where::held, w, random_.below(24)))
+          facts_[c.index].worker = random_.below(umem_.workers());
         break;
       }
       case 6: {
@@ -87,7 +93,8 @@ class Model {
           if (f.where == Where::aside && f.worker == w) f.where = Where::going_home;
         break;
       }
-      default: take_home(w, random_.below(64));
+      default:
+        take_home(w, random_.below(64));
     }
     settle_batches();
     check();
@@ -123,7 +130,8 @@ class Model {
 
  private:
   std::uint32_t count(Where where, std::uint32_t w) const {
-    return static_cast<std::uint32_t>(std::count_if(facts_.begin(), facts_.end(), [&](const Fact& f) { return f.where == where && f.worker == w; }));
+    return static_cast<std::uint32_t>(
+        std::count_if(facts_.begin(), facts_.end(), [&](const Fact& f) { return f.where == where && f.worker == w; }));
   }
 
   // Up to n chunks of that kind, in random order.
@@ -131,7 +139,8 @@ class Model {
     std::vector<Chunk> found;
     for (std::uint32_t i = 0; i < facts_.size(); ++i)
       if (facts_[i].where == where && facts_[i].worker == w) found.push_back({i});
-    for (std::size_t i = found.size(); i > 1; --i) std::swap(found[i - 1], found[random_.below(static_cast<std::uint32_t>(i))]);
+    for (std::size_t i = found.size(); i > 1; --i)
+      std::swap(found[i - 1], found[random_.below(static_cast<std::uint32_t>(i))]);
     if (found.size() > n) found.resize(n);
     return found;
   }
@@ -145,13 +154,12 @@ class Model {
     umem_.note(c, ChunkNote::held, ChunkNote::kernel);
     facts_[c.index] = {Where::kernel, w};
   }
-  void freed(Chunk c, std::uint32_t w) {
-    facts_[c.index] = {umem_.home(c) == w ? Where::free : Where::aside, w};
-  }
+  void freed(Chunk c, std::uint32_t w) { facts_[c.index] = {umem_.home(c) == w ? Where::free : Where::aside, w}; }
 
   void take_home(std::uint32_t w, std::uint32_t bound) {
     std::uint32_t waiting = 0;
-    for (std::uint32_t i = 0; i < facts_.size(); ++i) waiting += facts_[i].where == Where::going_home && umem_.home({i}) == w;
+    for (std::uint32_t i = 0; i < facts_.size(); ++i)
+      waiting += facts_[i].where == Where::going_home && umem_.home({i}) == w;
     CHECK(caches_[w]->take_home(bound) == std::min(bound, waiting));
     // Which of them came is the cache's affair; they must be of those that were on their way.
     caches_[w]->for_each([&](Chunk c, bool foreign) {

@@ -34,8 +34,8 @@ Lab::Lab() {
   here("ip link add va type veth peer name vb netns " + std::to_string(child_));
   for (const char* side : {"1", "2"}) {
     const std::string n = side, dev = n == "1" ? "va" : "vb";
-    const std::string setup = "ip link set lo up && ip link set " + dev + " up && ip addr add 10.7.0." + n + "/24 dev " + dev +
-                              " && ip addr add 2001:db8:7::" + n + "/64 dev " + dev + " nodad";
+    const std::string setup = "ip link set lo up && ip link set " + dev + " up && ip addr add 10.7.0." + n +
+                              "/24 dev " + dev + " && ip addr add 2001:db8:7::" + n + "/64 dev " + dev + " nodad";
     n == "1" ? here(setup) : there(setup);
   }
 }

@@ -42,7 +42,8 @@ TEST_CASE("the version changes when an entry does, and only then") {
 
 TEST_CASE("a full table says so and goes on serving what it has") {
   const auto table = std::make_unique<NeighbourTable>();
-  for (std::uint32_t i = 0; i < NeighbourTable::kSlots; ++i) CHECK(table->find_or_add(1, wire::Address::v4(i)).has_value());
+  for (std::uint32_t i = 0; i < NeighbourTable::kSlots; ++i)
+    CHECK(table->find_or_add(1, wire::Address::v4(i)).has_value());
   CHECK_FALSE(table->find_or_add(2, wire::Address::v4(0u)).has_value());
   CHECK(table->find_or_add(1, wire::Address::v4(7u)) == 7u);
 }

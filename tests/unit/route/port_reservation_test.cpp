@@ -61,7 +61,8 @@ TEST_CASE("a reserved port is nobody else's, with SO_REUSEADDR neither, until it
     }
     CHECK(occupy(port, other, false, true) == EADDRINUSE);
     CHECK(occupy(port, other, true, true) == EADDRINUSE);
-    CHECK(refusal(kLoopback, port, port).find("TCP port " + std::to_string(port) + " of 127.0.0.1") != std::string::npos);
+    CHECK(refusal(kLoopback, port, port).find("TCP port " + std::to_string(port) + " of 127.0.0.1") !=
+          std::string::npos);
   }
   CHECK(occupy(port, other, false, true) == 0);
 }
@@ -82,7 +83,8 @@ TEST_CASE("a taken port inside a range is named, and then none of the range is k
   UniqueFd other;
   do REQUIRE(occupy(taken, other, false, true) == 0);
   while (taken < 2000 || taken > 65000);
-  const std::string text = refusal(kLoopback, static_cast<std::uint16_t>(taken - 1), static_cast<std::uint16_t>(taken + 1));
+  const std::string text =
+      refusal(kLoopback, static_cast<std::uint16_t>(taken - 1), static_cast<std::uint16_t>(taken + 1));
   CAPTURE(text);
   const bool named = text.find("TCP port " + std::to_string(taken) + " ") != std::string::npos;
   CHECK(named);
@@ -94,7 +96,8 @@ TEST_CASE("a taken port inside a range is named, and then none of the range is k
 TEST_CASE("the highest port has no successor") { CHECK(refusal(kLoopback, 65535, 65535) != ""); }
 
 TEST_CASE("an address that no interface has is said to be just that") {
-  CHECK(refusal(wire::Address::v4(203, 0, 113, 77), 9000, 9000).find("no interface has this address") != std::string::npos);
+  CHECK(refusal(wire::Address::v4(203, 0, 113, 77), 9000, 9000).find("no interface has this address") !=
+        std::string::npos);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// RouteMirror beside a real kernel: namespaces and a veth pair of its own (lab.h). Needs root: otherwise the program ends
-// with 77, which meson shows as skipped. Nothing here measures time; what must come is waited for, with a generous end.
+// RouteMirror beside a real kernel: namespaces and a veth pair of its own (lab.h). Needs root: otherwise the program
+// ends with 77, which meson shows as skipped. Nothing here measures time; what must come is waited for, with a generous
+// end.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
@@ -74,7 +75,8 @@ TEST_CASE("what is there at the start and what changes later is mirrored: links,
   CHECK(m.to(Address::v4(10, 8, 0, 9))->source == Address::v4(10, 8, 0, 1));
 
   lab.here("ip route add default via 10.7.0.2 && ip -6 route add default via 2001:db8:7::2");
-  CHECK(m.eventually([&] { return m.to(Address::v4(192, 0, 2, 1)).has_value() && m.to(v6("2001:db8:99::1")).has_value(); }));
+  CHECK(m.eventually(
+      [&] { return m.to(Address::v4(192, 0, 2, 1)).has_value() && m.to(v6("2001:db8:99::1")).has_value(); }));
   CHECK(m.to(Address::v4(192, 0, 2, 1))->next_hop == kPeer);
   CHECK(m.to(v6("2001:db8:99::1"))->next_hop == v6("2001:db8:7::2"));
   CHECK(m.to(v6("2001:db8:99::1"))->source == v6("2001:db8:7::1"));
@@ -142,7 +144,8 @@ TEST_CASE("a next hop is resolved, of both families, and given to the kernel's c
     CHECK(m.table->read(*slot).mac == kMac1);
   }
   CHECK(m.eventually([&] { return lab.output("ip neigh show 10.7.0.2 dev va").find("managed") != std::string::npos; }));
-  CHECK(m.eventually([&] { return lab.output("ip neigh show 2001:db8:7::2 dev va").find("managed") != std::string::npos; }));
+  CHECK(m.eventually(
+      [&] { return lab.output("ip neigh show 2001:db8:7::2 dev va").find("managed") != std::string::npos; }));
   CHECK(m.mirror.counters().neighbour_refusals.get() == 0);
 
   // One that the kernel knows already is known at once.
@@ -157,8 +160,8 @@ TEST_CASE("a next hop is resolved, of both families, and given to the kernel's c
 TEST_CASE("without any traffic of ours a neighbour that grew stale is confirmed again") {
   Lab lab;
   const std::string conf = "/proc/sys/net/ipv4/neigh/va/";
-  lab.here("echo 200 > " + conf + "base_reachable_time_ms; echo 200 > " + conf + "interval_probe_time_ms; echo 1 > " + conf +
-           "delay_first_probe_time");
+  lab.here("echo 200 > " + conf + "base_reachable_time_ms; echo 200 > " + conf + "interval_probe_time_ms; echo 1 > " +
+           conf + "delay_first_probe_time");
   Mirror m;
   const auto slot = m.mirror.resolve(m.va(), kPeer);
   const auto state = [&] { return lab.output("ip neigh show 10.7.0.2 dev va"); };
@@ -173,7 +176,7 @@ TEST_CASE("without any traffic of ours a neighbour that grew stale is confirmed 
 TEST_CASE("a peer's new MAC is followed") {
   Lab lab;
   lab.there("ip link set vb address 02:00:00:00:00:11");
-  lab.here("echo 0 > /proc/sys/net/ipv4/neigh/va/locktime");      // else the kernel takes one change a second
+  lab.here("echo 0 > /proc/sys/net/ipv4/neigh/va/locktime");    // else the kernel takes one change a second
   lab.there("echo 1 > /proc/sys/net/ipv4/conf/vb/arp_notify");  // the peer announces its new MAC
   Mirror m;
   const auto slot = m.mirror.resolve(m.va(), kPeer);
@@ -242,7 +245,8 @@ TEST_CASE("messages lost in a storm (ENOBUFS) cost nothing but a new dump") {
     for (int i = 0; i < kRoutes; ++i) batch << "route add 10.9." << i / 250 << "." << i % 250 << "/32 via 10.7.0.2\n";
     batch << "neigh replace 10.7.0.2 lladdr 02:00:00:00:00:22 dev va nud permanent\n";
     batch << "neigh replace 10.7.0.99 lladdr 02:00:00:00:00:22 dev va nud permanent\n";
-    for (int i = 0; i < kRoutes; ++i) batch << "route replace 10.9." << i / 250 << "." << i % 250 << "/32 via 10.7.0.2 mtu 1300\n";
+    for (int i = 0; i < kRoutes; ++i)
+      batch << "route replace 10.9." << i / 250 << "." << i % 250 << "/32 via 10.7.0.2 mtu 1300\n";
   }
   lab.here("ip -batch " + path);
   lab.here("rm " + path);
@@ -252,6 +256,22 @@ TEST_CASE("messages lost in a storm (ENOBUFS) cost nothing but a new dump") {
   CHECK(m.table->read(*gone).resolved);
   CHECK(m.to(Address::v4(10, 9, 31, 1))->mtu == 1300);
   CHECK(m.mirror.view()->routes.size() >= kRoutes);
+}
+
+TEST_CASE("tables that change while they are read are read again, and in the end they are right") {
+  Lab lab;
+  Mirror m;
+  constexpr int kRoutes = 20000;
+  const std::string file = lab.output("mktemp");
+  const std::string path = file.substr(0, file.find('\n'));
+  {
+    std::ofstream batch(path);
+    for (int i = 0; i < kRoutes; ++i) batch << "route add 10.9." << i / 250 << "." << i % 250 << "/32 via 10.7.0.2\n";
+  }
+  lab.here("(ip -batch " + path + "; rm " + path + ") &");
+  CHECK(m.eventually([&] { return m.mirror.view()->routes.size() >= kRoutes; }));
+  CHECK(m.to(Address::v4(10, 9, 79, 249))->next_hop == kPeer);
+  CHECK(m.eventually([&] { return access(path.c_str(), F_OK) != 0; }));
 }
 
 TEST_CASE("the kernel never chooses a reserved port for itself") {

@@ -24,7 +24,8 @@ Address v6(std::initializer_list<std::uint16_t> head, std::uint16_t last) {
   return a;
 }
 
-Route route(const Address& prefix, int length, std::uint32_t ifindex, const Address& gateway = {}, std::uint32_t metric = 0) {
+Route route(const Address& prefix, int length, std::uint32_t ifindex, const Address& gateway = {},
+            std::uint32_t metric = 0) {
   Route r{};
   r.prefix = prefix;
   r.length = static_cast<std::uint8_t>(prefix.is_v4() ? 96 + length : length);
@@ -97,7 +98,8 @@ TEST_CASE("of equal next hops one whose link runs is taken") {
 }
 
 TEST_CASE("the MTU is the route's where it has one, and never more than the link's") {
-  Route small = route(Address::v4(10, 1, 0, 0), 16, 2, kGateway), large = route(Address::v4(10, 2, 0, 0), 16, 1, kGateway);
+  Route small = route(Address::v4(10, 1, 0, 0), 16, 2, kGateway),
+        large = route(Address::v4(10, 2, 0, 0), 16, 1, kGateway);
   small.mtu = 1280;
   large.mtu = 9000;
   const RouteView v = view({small, large, route(Address::v4(10, 3, 0, 0), 16, 2, kGateway)});
@@ -109,14 +111,18 @@ TEST_CASE("the MTU is the route's where it has one, and never more than the link
 TEST_CASE("the source is the preferred one, else the interface's nearest to the next hop, of the same scope") {
   Route preferred = route(Address::v4(10, 1, 0, 0), 16, 1, kGateway);
   preferred.source = Address::v4(10, 99, 0, 1);
-  RouteView v = view({preferred, route(Address::v4(0, 0, 0, 0), 0, 1, Address::v4(10, 0, 2, 1)), route({}, 0, 1, v6({0xfe80}, 1)),
-                      route(v6({0x2001, 0xdb8}, 0), 64, 1)});
-  v.addresses = {{1, Address::v4(10, 0, 1, 5)}, {1, Address::v4(10, 0, 2, 5)}, {2, Address::v4(10, 0, 2, 1)},
-                 {1, v6({0xfe80}, 5)},          {1, v6({0x2001, 0xdb8}, 5)}};
+  RouteView v = view({preferred, route(Address::v4(0, 0, 0, 0), 0, 1, Address::v4(10, 0, 2, 1)),
+                      route({}, 0, 1, v6({0xfe80}, 1)), route(v6({0x2001, 0xdb8}, 0), 64, 1)});
+  v.addresses = {{1, Address::v4(10, 0, 1, 5)},
+                 {1, Address::v4(10, 0, 2, 5)},
+                 {2, Address::v4(10, 0, 2, 1)},
+                 {1, v6({0xfe80}, 5)},
+                 {1, v6({0x2001, 0xdb8}, 5)}};
   CHECK(v.lookup(Address::v4(10, 1, 0, 1))->source == Address::v4(10, 99, 0, 1));
   CHECK(v.lookup(Address::v4(8, 8, 8, 8))->source == Address::v4(10, 0, 2, 5));
   CHECK(v.lookup(v6({0x2001, 0xdb8}, 9))->source == v6({0x2001, 0xdb8}, 5));
-  CHECK(v.lookup(v6({0x2001, 0x999}, 9))->source == v6({0x2001, 0xdb8}, 5));  // the gateway is link-local, the destination is not
+  CHECK(v.lookup(v6({0x2001, 0x999}, 9))->source ==
+        v6({0x2001, 0xdb8}, 5));  // the gateway is link-local, the destination is not
   CHECK(v.has_address(1, Address::v4(10, 0, 1, 5)));
   CHECK_FALSE(v.has_address(2, Address::v4(10, 0, 1, 5)));
   CHECK(v.link("eth1")->ifindex == 2);
@@ -141,7 +147,8 @@ TEST_CASE("lookup agrees with looking at every route in turn") {
       const int length = r.length - 96;
       const std::uint32_t mask = length == 0 ? 0 : 0xffffffffu << (32 - length);
       if ((to & mask) != r.prefix.v4_value()) continue;
-      if (best == nullptr || r.length > best->length || (r.length == best->length && r.metric < best->metric)) best = &r;
+      if (best == nullptr || r.length > best->length || (r.length == best->length && r.metric < best->metric))
+        best = &r;
     }
     const auto hop = v.lookup(Address::v4(to));
     CHECK(hop.has_value() == (best != nullptr));
