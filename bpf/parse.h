@@ -52,9 +52,12 @@ struct ports {
 	__be16 destination;
 };
 
-/* A piece of `size` octets at `at`, or 0 when the frame ends before. A macro, because the verifier has to see the
- * comparison in the function that uses the pointer. */
-#define PIECE(at, size, end) ((void *)(at) + (size) <= (end) ? (void *)(at) : (void *)0)
+/*
+ * What lies at a place that is only known at run time is copied out by a helper (5 ns) instead of being pointed at: with
+ * CAP_BPF and CAP_NET_ADMIN alone, which is all that the daemon has, the verifier lets no variable be added to a packet
+ * pointer (only CAP_PERFMON would). The frame may lie in several buffers; the helper does not mind.
+ */
+#define COPY(ctx, offset, piece) (bpf_xdp_load_bytes(ctx, offset, &(piece), sizeof(piece)) == 0)
 
 enum {
 	VLAN_ID = 0x0fff,
@@ -87,74 +90,97 @@ static __always_inline int is_error(__u8 type)
 	return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
 }
 
-static __always_inline enum parsed parse_quote(void *at, void *end, struct tuple *t)
+struct tcp_start { /* as much as an engine needs to read at least */
+	struct ports ports;
+	__u8 rest[TCP_HEADER_MIN - sizeof(struct ports)];
+};
+
+struct quote { /* of an ICMP error: its own header, the IP header of what we sent */
+	struct icmp_error icmp;
+	struct iphdr ip;
+};
+
+struct quoted_start {
+	struct ports ports;
+	__u8 rest[QUOTE_MIN - sizeof(struct ports)];
+};
+
+static __always_inline enum parsed parse_quote(struct xdp_md *ctx, __u32 at, struct tuple *t)
 {
-	struct icmp_error *icmp = PIECE(at, sizeof(*icmp), end);
-	if (!icmp || !is_error(icmp->type))
+	struct quote q;
+	struct quoted_start start;
+
+	if (!COPY(ctx, at, q) || !is_error(q.icmp.type))
 		return PARSED_FOREIGN;
-	struct iphdr *ip = PIECE(icmp + 1, sizeof(*ip), end);
-	if (!ip || ip->version != 4 || ip->ihl < 5 || ip->protocol != IPPROTO_TCP ||
-	    ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET))
+	if (q.ip.version != 4 || q.ip.ihl < 5 || q.ip.protocol != IPPROTO_TCP ||
+	    q.ip.frag_off & bpf_htons(IP_FRAGMENT_OFFSET))
 		return PARSED_FOREIGN;
-	void *quoted = (void *)ip + ip->ihl * 4;
-	struct ports *ports = PIECE(quoted, sizeof(*ports), end);
-	if (!ports)
-		return PARSED_FOREIGN;
-	t->cut_short |= !PIECE(quoted, QUOTE_MIN, end);
-	map_ipv4(&t->key.local, ip->saddr);
-	map_ipv4(&t->key.remote, ip->daddr);
-	t->key.local_port = ports->source;
-	t->key.remote_port = ports->destination;
+	at += sizeof(q.icmp) + q.ip.ihl * 4;
+	if (!COPY(ctx, at, start)) {
+		if (!COPY(ctx, at, start.ports))
+			return PARSED_FOREIGN;
+		t->cut_short = 1;
+	}
+	map_ipv4(&t->key.local, q.ip.saddr);
+	map_ipv4(&t->key.remote, q.ip.daddr);
+	t->key.local_port = start.ports.source;
+	t->key.remote_port = start.ports.destination;
 	return PARSED_ICMP;
 }
 
-static __always_inline enum parsed parse_ipv4(void *at, void *end, struct tuple *t)
+static __always_inline enum parsed parse_ipv4(struct xdp_md *ctx, __u32 at, struct tuple *t)
 {
-	struct iphdr *ip = PIECE(at, sizeof(*ip), end);
-	if (!ip || ip->version != 4 || ip->ihl < 5 || ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET))
-		return PARSED_FOREIGN;
-	t->first_fragment = !!(ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS));
-	int payload = ip_payload(ip);
-	void *inside = at + ip->ihl * 4;
+	struct iphdr ip;
+	struct tcp_start tcp;
 
-	if (ip->protocol == IPPROTO_ICMP)
-		return parse_quote(inside, end, t);
-	if (ip->protocol != IPPROTO_TCP || payload < (int)sizeof(struct ports))
+	if (!COPY(ctx, at, ip) || ip.version != 4 || ip.ihl < 5 || ip.frag_off & bpf_htons(IP_FRAGMENT_OFFSET))
 		return PARSED_FOREIGN;
-	struct ports *ports = PIECE(inside, sizeof(*ports), end);
-	if (!ports)
+	t->first_fragment = !!(ip.frag_off & bpf_htons(IP_MORE_FRAGMENTS));
+	int payload = ip_payload(&ip);
+	at += ip.ihl * 4;
+
+	if (ip.protocol == IPPROTO_ICMP)
+		return parse_quote(ctx, at, t);
+	if (ip.protocol != IPPROTO_TCP || payload < (int)sizeof(struct ports))
 		return PARSED_FOREIGN;
-	t->cut_short = payload < TCP_HEADER_MIN || !PIECE(inside, TCP_HEADER_MIN, end);
-	map_ipv4(&t->key.local, ip->daddr);
-	map_ipv4(&t->key.remote, ip->saddr);
-	t->key.local_port = ports->destination;
-	t->key.remote_port = ports->source;
+	t->cut_short = payload < TCP_HEADER_MIN;
+	if (!COPY(ctx, at, tcp)) {
+		if (!COPY(ctx, at, tcp.ports))
+			return PARSED_FOREIGN;
+		t->cut_short = 1;
+	}
+	map_ipv4(&t->key.local, ip.daddr);
+	map_ipv4(&t->key.remote, ip.saddr);
+	t->key.local_port = tcp.ports.destination;
+	t->key.remote_port = tcp.ports.source;
 	return PARSED_TCP;
 }
 
-/* `vlans`: whose frames are looked into at all. A priority tag (id 0) is no VLAN (802.1Q 6.9.1). */
-static __always_inline enum parsed parse(void *at, void *end, const __u64 *vlans, struct tuple *t)
+/* `kinds`: what there are keys for, so whose frames are looked into at all. A priority tag (id 0) is no VLAN (802.1Q
+ * 6.9.1). */
+static __always_inline enum parsed parse(struct xdp_md *ctx, __u32 kinds, struct tuple *t)
 {
-	struct ethhdr *ethernet = PIECE(at, sizeof(*ethernet), end);
-	if (!ethernet)
-		return PARSED_FOREIGN;
-	__be16 ethertype = ethernet->h_proto;
-	void *inside = ethernet + 1;
+	void *end = (void *)(long)ctx->data_end;
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct vlan_tag tag;
+	__u32 at = sizeof(*ethernet);
 	__u16 vlan = 0;
 
+	if ((void *)(ethernet + 1) > end)
+		return PARSED_FOREIGN;
+	__be16 ethertype = ethernet->h_proto;
 	if (ethertype == bpf_htons(ETH_P_8021Q)) {
-		struct vlan_tag *tag = PIECE(inside, sizeof(*tag), end);
-		if (!tag)
+		if (!COPY(ctx, at, tag))
 			return PARSED_FOREIGN;
-		vlan = bpf_ntohs(tag->control) & VLAN_ID;
-		ethertype = tag->ethertype;
-		inside = tag + 1;
+		vlan = bpf_ntohs(tag.control) & VLAN_ID;
+		ethertype = tag.ethertype;
+		at += sizeof(tag);
 	}
-	if (!(vlans[vlan >> 6] >> (vlan & 63) & 1))
+	if (!(kinds & (vlan ? STEER_HAS_TAGGED : STEER_HAS_UNTAGGED)))
 		return PARSED_FOREIGN;
 	t->key.vlan = bpf_htons(vlan);
 	t->key.protocol = IPPROTO_TCP;
-	return ethertype == bpf_htons(ETH_P_IP) ? parse_ipv4(inside, end, t) : PARSED_FOREIGN;
+	return ethertype == bpf_htons(ETH_P_IP) ? parse_ipv4(ctx, at, t) : PARSED_FOREIGN;
 }
 
 #endif

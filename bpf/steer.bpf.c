@@ -72,7 +72,7 @@ int steer(struct xdp_md *ctx)
 		return XDP_PASS; /* cannot be: an array's entry is always there */
 
 	struct tuple t = {};
-	enum parsed what = parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, s->vlans, &t);
+	enum parsed what = parse(ctx, s->kinds, &t);
 	if (what == PARSED_FOREIGN || !owned(&t, s->kinds))
 		return count(STEER_passed, XDP_PASS);
 	if (t.first_fragment)

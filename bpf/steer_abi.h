@@ -69,18 +69,18 @@ struct steer_owner {
 
 /*
  * Map `settings`, one entry, derived by daemon/port from the keys that it has put into the other maps: what there is to
- * look up at all. With one listener, a packet costs one lookup instead of four, and a tag that no key names costs none.
+ * look up at all. With one listener, a packet costs one lookup instead of four, and a tagged one none while no key has a VLAN.
  */
 enum steer_kind {
 	STEER_HAS_FLOWS = 1 << 0,
 	STEER_HAS_LISTENERS = 1 << 1,
 	STEER_HAS_WILDCARDS = 1 << 2,
 	STEER_HAS_CONNECTS = 1 << 3,
+	STEER_HAS_UNTAGGED = 1 << 4, /* keys without a VLAN, and */
+	STEER_HAS_TAGGED = 1 << 5,   /* with one */
 };
 struct steer_settings {
-	__u64 vlans[64]; /* bit by VLAN id; bit 0: untagged */
-	__u32 kinds;     /* of steer_kind */
-	__u32 zero;
+	__u32 kinds; /* of steer_kind */
 };
 
 /*

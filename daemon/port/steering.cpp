@@ -22,7 +22,7 @@ namespace netchan::port {
 
 // Keys are hashed and compared as octets: no padding.
 static_assert(sizeof(steer_listener) == 20 && sizeof(steer_local) == 20 && sizeof(steer_connect) == 36 &&
-              sizeof(steer_flow) == 40 && sizeof(steer_settings) == 520);
+              sizeof(steer_flow) == 40 && sizeof(steer_settings) == 4);
 
 namespace {
 
@@ -72,29 +72,26 @@ struct Steering::Loaded {
   AttachedHook hook;
   std::uint32_t program_id = 0;
 
-  // What `settings` is derived from: how many keys of each kind, and of each VLAN.
+  // What `settings` is derived from: how many keys of each kind.
   std::map<std::uint32_t, std::uint32_t> keys_by_kind;
-  std::map<std::uint16_t, std::uint32_t> keys_by_vlan;
 
+  static std::uint32_t tag_kind(std::uint16_t vlan) { return vlan == 0 ? STEER_HAS_UNTAGGED : STEER_HAS_TAGGED; }
   void key_added(steer_kind kind, std::uint16_t vlan) {
     ++keys_by_kind[kind];
-    ++keys_by_vlan[vlan];
+    ++keys_by_kind[tag_kind(vlan)];
     publish();
   }
   void key_removed(steer_kind kind, std::uint16_t vlan) {
-    auto drop = [](auto& counts, auto key) {
-      const auto it = counts.find(key);
-      CHECK(it != counts.end());
-      if (--it->second == 0) counts.erase(it);
-    };
-    drop(keys_by_kind, static_cast<std::uint32_t>(kind));
-    drop(keys_by_vlan, vlan);
+    for (const std::uint32_t k : {static_cast<std::uint32_t>(kind), tag_kind(vlan)}) {
+      const auto it = keys_by_kind.find(k);
+      CHECK(it != keys_by_kind.end());
+      if (--it->second == 0) keys_by_kind.erase(it);
+    }
     publish();
   }
   void publish() {
     steer_settings s{};
     for (const auto& [kind, count] : keys_by_kind) s.kinds |= kind;
-    for (const auto& [vlan, count] : keys_by_vlan) s.vlans[vlan / 64 % 64] |= std::uint64_t{1} << (vlan % 64);
     const std::uint32_t zero = 0;
     CHECK(bpf_map__update_elem(skeleton->maps.settings, &zero, sizeof zero, &s, sizeof s, BPF_ANY) == 0);
   }

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "daemon/main/daemon.h"
+
+#include <signal.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/base/thread.h"
+#include "daemon/control/privileges.h"
+#include "daemon/port/device.h"
+
+namespace netchan {
+namespace {
+
+// Free chunks of each port that only its fill ring may take.
+constexpr std::uint32_t kFillReserve = 256;
+
+template <class T>
+T random_value() {
+  T value;
+  if (getrandom(&value, sizeof value, 0) != sizeof value) throw std::runtime_error("getrandom failed");
+  return value;
+}
+
+port::Mode port_mode(config::Mode m) {
+  switch (m) {
+    case config::Mode::automatic: return port::Mode::automatic;
+    case config::Mode::zero_copy: return port::Mode::zero_copy;
+    case config::Mode::copy: return port::Mode::copy;
+    case config::Mode::generic: return port::Mode::generic;
+  }
+  return port::Mode::automatic;
+}
+
+worker::IdleMode idle_mode(config::Idle i) {
+  switch (i) {
+    case config::Idle::spin: return worker::IdleMode::spin;
+    case config::Idle::adaptive: return worker::IdleMode::adaptive;
+    case config::Idle::sleep: return worker::IdleMode::sleep;
+  }
+  return worker::IdleMode::adaptive;
+}
+
+wire::RxChecksum rx_checksum(config::RxChecksum wanted, const port::Device& device) {
+  switch (wanted) {
+    case config::RxChecksum::verify: return wire::RxChecksum::verify;
+    case config::RxChecksum::accept_partial: return wire::RxChecksum::accept_partial;
+    case config::RxChecksum::off: return wire::RxChecksum::off;
+    case config::RxChecksum::automatic: break;
+  }
+  return device.automatic_rx_checksum();
+}
+
+worker::FlowSpec flow_spec(const config::Flow& f) {
+  worker::FlowSpec s;
+  s.name = f.name;
+  s.listen = f.tcp.listen;
+  if (f.tcp.listen) {
+    s.local.local = f.tcp.endpoint.address;
+    s.local.local_port = f.tcp.endpoint.port;
+  }
+  s.first_port = f.tcp.local_ports.first;
+  s.last_port = f.tcp.local_ports.last;
+  for (const config::Prefix& p : f.tcp.allow) s.allow.push_back({p.address, p.length});
+  s.send_capacity = f.tcp.send_buffer;
+  s.receive_capacity = f.tcp.receive_buffer;
+  s.params = f.tcp.params;
+  return s;
+}
+
+}  // namespace
+
+Daemon::Daemon(config::Config config) : config_(std::move(config)) {
+  control::keep_needed_capabilities();
+  access_ = control::resolve_access(config_);
+  for (const config::Flow& f : config_.flows) flow_specs_.push_back(flow_spec(f));
+  routes_ = std::make_unique<route::RouteMirror>(neighbours_);
+
+  const auto allowed = allowed_cores();
+  cores_ = config_.workers.cores;
+  if (cores_.empty()) cores_.push_back(allowed.front());
+  for (const std::uint32_t core : cores_)
+    if (std::find(allowed.begin(), allowed.end(), core) == allowed.end())
+      throw std::runtime_error("workers.cores: core " + std::to_string(core) + " is not one that this process may use");
+
+  open_interfaces();
+  make_workers();
+  open_sessions();
+  open_metrics();
+}
+
+void Daemon::to_all(auto make) {
+  for (auto& mailbox : mailboxes_)
+    if (!mailbox->send(make())) log::error("a worker's command ring is full: it does not make progress");
+}
+
+// Also after a failed start: a worker that runs is stopped before what it works on goes.
+Daemon::~Daemon() {
+  to_all([] { return worker::Stop{}; });
+  for (auto& w : workers_) w->join();
+}
+
+// Memory, then for each interface the program and one port a queue, dealt to the workers in turn.
+void Daemon::open_interfaces() {
+  const auto workers = static_cast<std::uint32_t>(cores_.size());
+  std::vector<port::Device> devices;
+  std::vector<std::uint32_t> ports_of(workers, 0);
+  std::uint32_t dealt = 0;
+  for (const config::Interface& i : config_.interfaces) {
+    devices.push_back(port::Device::open(i.name));
+    for (std::uint32_t q = 0; q < devices.back().queues; ++q) ++ports_of[dealt++ % workers];
+  }
+
+  netalloc::UmemSpec spec;
+  spec.size = config_.memory.size;
+  spec.chunk_size = config_.memory.chunk;
+  spec.hugepages = config_.memory.hugepages != config::HugePages::no;
+  spec.workers = workers;
+  umem_ = std::make_unique<netalloc::Umem>(spec);
+  if (config_.memory.hugepages == config::HugePages::yes && !umem_->hugepages())
+    throw std::runtime_error("memory.hugepages: yes, but there are not enough free huge pages (see /proc/meminfo, vm.nr_hugepages)");
+  log::info("memory: " + std::to_string(umem_->size() >> 20) + " MiB in " + std::to_string(umem_->chunk_count()) + " chunks of " +
+            std::to_string(umem_->chunk_size()) + (umem_->hugepages() ? ", huge pages" : ", no huge pages"));
+  home_rings_ = std::make_unique<netalloc::HomeRings>(*umem_);
+  for (std::uint32_t w = 0; w < workers; ++w)
+    caches_.push_back(std::make_unique<netalloc::ChunkCache>(*umem_, *home_rings_, w, kFillReserve * ports_of[w]));
+
+  ports_.resize(workers);
+  int umem_owner = -1;
+  dealt = 0;
+  for (std::size_t n = 0; n < devices.size(); ++n) {
+    const config::Interface& i = config_.interfaces[n];
+    const port::Device& device = devices[n];
+    Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode))};
+    for (std::uint32_t q = 0; q < device.queues; ++q) {
+      const std::uint32_t w = dealt++ % workers;
+      port::PortSpec port_spec{i.name, device.ifindex, q, port_mode(i.mode), i.ring_size};
+      if (opened.steering->attached_generic()) port_spec.mode = port::Mode::generic;
+      worker::WorkerPort p;
+      p.port = std::make_unique<port::Port>(port_spec, *umem_, *caches_[w], umem_owner);
+      p.checksum = rx_checksum(i.rx_checksum, device);
+      if (umem_owner < 0) umem_owner = p.port->fd();
+      opened.steering->set_socket(q, p.port->fd());
+      log::info("interface " + i.name + " queue " + std::to_string(q) + ": " + std::string(port::name(p.port->effective_mode())) +
+                " mode (" + (opened.steering->attached_generic() ? "generic" : "native") + " XDP), worker " + std::to_string(w));
+      ports_[w].push_back(std::move(p));
+    }
+    interfaces_.push_back(std::move(opened));
+  }
+  for (std::uint32_t w = 0; w < workers; ++w)
+    if (ports_[w].empty())
+      log::warning("worker " + std::to_string(w) + " has no queue: there are fewer queues than workers.cores; it will idle");
+
+  std::vector<control::SteeredInterface> steered;
+  for (const Interface& i : interfaces_) steered.push_back({i.name, i.ifindex, i.steering.get()});
+  flows_ = std::make_unique<control::Flows>(config_, std::move(steered));
+}
+
+void Daemon::make_workers() {
+  const auto workers = static_cast<std::uint32_t>(cores_.size());
+  handoff_ = std::make_unique<worker::HandoffRings>(workers);
+  std::vector<worker::Mailbox*> all;
+  for (std::uint32_t w = 0; w < workers; ++w) all.push_back(mailboxes_.emplace_back(std::make_unique<worker::Mailbox>()).get());
+  worker::WorkerSpec spec;
+  spec.workers = workers;
+  spec.idle = idle_mode(config_.workers.idle);
+  spec.spin = config_.workers.spin;
+  spec.limits.listeners = static_cast<std::uint32_t>(std::max<std::size_t>(flow_specs_.size(), 1));
+  spec.secret = {random_value<std::uint64_t>(), random_value<std::uint64_t>()};  // one for all: a tuple has one ISN clock
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    spec.index = w;
+    spec.core = cores_[w];
+    spec.seed = random_value<std::uint64_t>();
+    workers_.push_back(std::make_unique<worker::Worker>(spec, *umem_, *caches_[w], *handoff_, all, neighbours_, flow_specs_,
+                                                        std::move(ports_[w])));
+  }
+  heartbeats_.resize(workers);
+}
+
+void Daemon::open_sessions() {
+  session::SessionOptions options;
+  options.socket = config_.clients.socket;
+  options.group = config_.clients.group;
+  options.lanes = static_cast<std::uint32_t>(workers_.size());
+  options.generation = random_value<std::uint32_t>() | 1;
+  options.geometry.send_arena = options.geometry.receive_arena = config_.memory.per_client / 2 / workers_.size();
+  session::Hooks hooks;
+  hooks.lane_ready = [this](std::uint32_t worker, std::unique_ptr<session::Lane> lane) {
+    mailboxes_[worker]->send(worker::AddLane{std::move(lane)});
+  };
+  hooks.attach = [this](std::uint64_t client, std::uint32_t flow) {
+    to_all([&] { return worker::AttachFlow{client, flow}; });
+    return session::Reply{};
+  };
+  hooks.detach = [this](std::uint64_t client, std::uint32_t flow) { to_all([&] { return worker::DetachFlow{client, flow}; }); };
+  hooks.dial = [this](std::uint64_t client, std::uint32_t flow, std::uint64_t correlation) { return dial(client, flow, correlation); };
+  hooks.gone = [this](std::uint64_t client, bool) { to_all([&] { return worker::RetireLane{client}; }); };
+  sessions_ = std::make_unique<session::Sessions>(options, access_, std::move(hooks));
+}
+
+session::Reply Daemon::dial(std::uint64_t client, std::uint32_t flow, std::uint64_t correlation) {
+  std::string why;
+  const auto key = flows_->dial_key(flow, *routes_->view(), why);
+  if (!key || !flows_->serving(flow)) return {static_cast<int>(shm::Status::busy), "flow " + access_[flow].name + ": " + (key ? "its local ports are taken" : why)};
+  for (std::size_t n = 0; n < workers_.size(); ++n) {  // the next worker that has a queue there
+    const std::uint32_t w = next_dial_++ % static_cast<std::uint32_t>(workers_.size());
+    const auto& ports = workers_[w]->ports();
+    const auto there = [&](const worker::WorkerPort& p) { return p.port->spec().ifindex == key->interface; };
+    if (std::none_of(ports.begin(), ports.end(), there)) continue;
+    mailboxes_[w]->send(worker::Dial{client, correlation, flow, *key});
+    return {};
+  }
+  return {static_cast<int>(shm::Status::busy), "no worker has a queue of that interface"};
+}
+
+// ---- running ----------------------------------------------------------------------------------------------------------
+
+void Daemon::start() {
+  if (exporter_) exporter_->start();
+  flows_->update(*routes_->view(), true);
+  for (std::uint32_t w = 0; w < workers_.size(); ++w) {
+    loop_.add(mailboxes_[w]->reports_fd(), EPOLLIN, [this, w](std::uint32_t) { reports(w); });
+    workers_[w]->start(control::drop_thread_capabilities);
+  }
+  publish_routes();
+  loop_.add(routes_->fd(), EPOLLIN, [this](std::uint32_t) {
+    if (!routes_->dispatch()) return;
+    publish_routes();
+    flows_->update(*routes_->view(), false);
+  });
+  loop_.add(sessions_->fd(), EPOLLIN, [this](std::uint32_t) { sessions_->dispatch(); });
+  loop_.every(Duration::seconds(1), [this] { routes_->keep_alive(); });
+  loop_.every(Duration::milliseconds(100), [this] { sessions_->tick(clock::now()); });
+  if (const auto period = manager_.watchdog_period()) loop_.every(*period, [this] { check_progress(); });
+}
+
+int Daemon::run() {
+  loop_.on_signals({SIGTERM, SIGINT}, [this](int) { stop(); });
+  start();
+  const std::string status = std::to_string(config_.flows.size()) + " flows on " + std::to_string(interfaces_.size()) +
+                             " interfaces, " + std::to_string(workers_.size()) + " workers";
+  manager_.ready(status);
+  log::notice("ready: " + status);
+  loop_.run();
+  for (std::uint32_t w = 0; w < workers_.size(); ++w) {
+    workers_[w]->join();
+    reports(w);  // lanes come back
+  }
+  sessions_->end_all();
+  log::notice("stopped");
+  return 0;
+}
+
+// Clients hear it, workers reset what is open and give everything back; the loop ends with the last worker.
+void Daemon::stop() {
+  manager_.stopping();
+  sessions_->drain();
+  to_all([] { return worker::Stop{}; });
+}
+
+void Daemon::publish_routes() {
+  to_all([&] { return worker::NewRoutes{routes_->view()}; });
+}
+
+void Daemon::reports(std::uint32_t worker) {
+  mailboxes_[worker]->acknowledge();
+  for (worker::Report r; mailboxes_[worker]->take(r);) handle(worker, r);
+}
+
+void Daemon::handle(std::uint32_t worker, worker::Report& report) {
+  if (auto* lane = std::get_if<worker::LaneBack>(&report)) {
+    sessions_->lane_returned(std::move(lane->lane));
+  } else if (const auto* lied = std::get_if<worker::Lied>(&report)) {
+    sessions_->end(lied->client, lied->violation);
+  } else if (const auto* failed = std::get_if<worker::DialFailed>(&report)) {
+    sessions_->dial_failed(failed->client, failed->correlation,
+                           {static_cast<int>(shm::Status::no_memory), "no stream, log or local port is free for this client"});
+  } else if (const auto* resolve = std::get_if<worker::Resolve>(&report)) {
+    if (const auto slot = routes_->resolve(resolve->ifindex, resolve->next_hop))
+      mailboxes_[worker]->send(worker::Resolved{resolve->ifindex, resolve->next_hop, *slot});
+  } else if (const auto* trouble = std::get_if<worker::PortTrouble>(&report)) {
+    const auto i = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const Interface& x) { return x.ifindex == trouble->ifindex; });
+    const std::string name = i == interfaces_.end() ? std::to_string(trouble->ifindex) : i->name;
+    if (trouble->gone)
+      log::error("interface " + name + " queue " + std::to_string(trouble->queue) + ": the device is gone; restart netchand when it is back");
+    else
+      log::warning("interface " + name + " queue " + std::to_string(trouble->queue) + ": the link is down");
+  } else if (std::holds_alternative<worker::Stopped>(report)) {
+    if (++stopped_workers_ == workers_.size()) loop_.stop();
+  }
+  report = std::monostate{};  // RoutesBack and the like are freed here
+}
+
+// The watchdog is fed only while every worker turns or sleeps.
+void Daemon::check_progress() {
+  bool all = true;
+  for (std::uint32_t w = 0; w < workers_.size(); ++w) {
+    const std::uint64_t beat = workers_[w]->heartbeat();
+    all = all && (beat != heartbeats_[w] || workers_[w]->asleep());
+    heartbeats_[w] = beat;
+  }
+  if (all) manager_.alive();
+}
+
+}  // namespace netchan

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The composition's last joint: which rows of counters are exported under which names and labels, and the status page.
+#include "daemon/base/log.h"
+#include "daemon/control/privileges.h"
+#include "daemon/main/daemon.h"
+
+namespace netchan {
+
+void Daemon::open_metrics() {
+  const auto keep = [this](metrics::Registration r) { registrations_.push_back(std::move(r)); };
+  for (std::uint32_t w = 0; w < workers_.size(); ++w) {
+    const worker::Worker& worker = *workers_[w];
+    const metrics::Labels label = {{"worker", std::to_string(w)}};
+    keep(registry_.add_row("worker", label, worker.counters()));
+    keep(registry_.add_row("atcp", label, worker.atcp_counters()));
+    keep(registry_.add_row("netalloc", label, caches_[w]->counters()));
+    keep(registry_.add_drops(label, worker.drops()));
+    keep(registry_.add_gauge("netchan_worker_connections", "Connections that the worker's engine holds.", label,
+                             [&worker] { return static_cast<double>(worker.connections()); }));
+    keep(registry_.add_gauge("netchan_worker_asleep", "1 while the worker sleeps.", label,
+                             [&worker] { return worker.asleep() ? 1.0 : 0.0; }));
+    keep(registry_.add_gauge("netchan_worker_free_chunks", "Chunks in the worker's cache.", label,
+                             [&worker] { return static_cast<double>(worker.free_chunks()); }));
+    keep(registry_.add_counter("netchan_worker_cpu_seconds_total", "CPU time of the worker's thread.", label,
+                               [&worker] { return static_cast<double>(worker.cpu_ns()) * 1e-9; }));
+    for (const worker::WorkerPort& p : worker.ports()) {
+      const port::Port& port = *p.port;
+      const std::string queue = std::to_string(port.spec().queue);
+      const metrics::Labels port_label = {{"interface", port.spec().interface}, {"queue", queue}};
+      keep(registry_.add_row("port", port_label, port.counters()));
+      keep(registry_.add_port_mode(port.spec().interface, port.spec().queue, port::name(port.effective_mode())));
+      keep(registry_.add_collector([&port, port_label](metrics::Sink& sink) {
+        const port::KernelStatistics s = port.kernel_statistics();
+        const auto put = [&](const char* name, const char* help, std::uint64_t value) {
+          sink.counter(std::string("netchan_port_kernel_") + name + "_total", help, port_label, static_cast<double>(value));
+        };
+        put("rx_dropped", "Frames that the kernel dropped: no chunk, or longer than one.", s.rx_dropped);
+        put("rx_ring_full", "Frames that found the rx ring full.", s.rx_ring_full);
+        put("fill_ring_empty", "Times the kernel found the fill ring empty.", s.fill_ring_empty);
+        put("rx_invalid", "Invalid fill addresses.", s.rx_invalid);
+        put("tx_invalid", "Invalid transmit descriptors.", s.tx_invalid);
+      }));
+    }
+  }
+  for (const Interface& i : interfaces_)
+    keep(registry_.add_verdicts(i.name, [steering = i.steering.get()] { return steering->verdicts(); }));
+  keep(registry_.add_row("session", {}, sessions_->counters()));
+  keep(registry_.add_row("violation", {}, sessions_->violations()));
+  keep(registry_.add_gauge("netchan_memory_chunks", "Chunks of the UMEM.", {},
+                           [this] { return static_cast<double>(umem_->chunk_count()); }));
+  keep(registry_.add_gauge("netchan_memory_hugepages", "1 when the UMEM lies in huge pages.", {},
+                           [this] { return umem_->hugepages() ? 1.0 : 0.0; }));
+  keep(registry_.add_gauge("netchan_build_info", "1; the version is in the label.", {{"version", NETCHAN_VERSION}},
+                           [] { return 1.0; }));
+  if (!config_.metrics.listen) return;
+  exporter_ = std::make_unique<metrics::Exporter>(registry_, config_.metrics.listen->address, config_.metrics.listen->port,
+                                                  [this] { return status_page(); }, control::drop_thread_capabilities);
+}
+
+// Runs on the exporter's threads: reads only what is fixed after start, and counters.
+std::string Daemon::status_page() const {
+  std::string page = "netchand " NETCHAN_VERSION "\n\n";
+  for (std::uint32_t w = 0; w < workers_.size(); ++w) {
+    const worker::Worker& worker = *workers_[w];
+    page += "worker " + std::to_string(w) + ": core " + std::to_string(worker.spec().core) + ", " +
+            std::to_string(worker.connections()) + " connections, " + std::to_string(worker.free_chunks()) + " free chunks, " +
+            std::to_string(worker.drops().total.get()) + " drops\n";
+    for (const worker::WorkerPort& p : worker.ports())
+      page += "  " + p.port->spec().interface + " queue " + std::to_string(p.port->spec().queue) + ": " +
+              std::string(port::name(p.port->effective_mode())) + ", " + std::to_string(p.port->counters().rx_frames.get()) +
+              " frames in, " + std::to_string(p.port->counters().tx_frames.get()) + " out\n";
+  }
+  page += "\nflows\n";
+  for (const config::Flow& f : config_.flows) page += "  " + f.name + (f.tcp.listen ? ": listens\n" : ": connects\n");
+  page += "\nmetrics: /metrics\n";
+  return page;
+}
+
+}  // namespace netchan
