@@ -52,8 +52,9 @@ bool repeats_handshake(Core& e, Connection& c, Instant now, Segment& s) {
 
 // The FIN's place, if it can be believed: it lies in the window, and nothing has arrived beyond it.
 void note_fin(Core& e, Connection& c, Instant now, std::int32_t ahead, std::uint32_t payload) {
+  if (c.rcv.fin) return ack_now(e, c);  // repeated: our ACK was lost
   const std::int64_t from_next = std::int64_t{ahead} + payload;
-  if (c.rcv.fin || from_next < 0) return;
+  if (from_next < 0) return;
   const std::uint64_t end = c.rcv.next + static_cast<std::uint64_t>(from_next);
   if (c.rcv.end == kNoPosition && end <= c.rcv.edge) c.rcv.end = end;
   if (c.rcv.end == c.rcv.next) {
@@ -98,6 +99,7 @@ void segment_arrives(Core& e, Connection& c, Instant now, Segment& s) {
   }
   if (!tcp.has(flag::ack)) return e.drop(s, wire::Drop::tcp_flags);  // fifth: without ACK, drop
   c.rcv.heard_at = now;
+  c.rcv.keepalives = 0;
   if (c.state == State::syn_received) {
     if (tcp.ack != c.seq_of(0)) {
       reply_reset(e, p);

@@ -68,6 +68,7 @@ struct ReceiveSide {
   std::uint16_t segment = 536;      // the largest payload seen: what a full segment is for delayed ACKs
   std::uint8_t shift = 0;           // Rcv.Wind.Shift
   std::uint8_t quick_acks = 0;      // segments still to be acknowledged at once
+  std::uint8_t keepalives = 0;      // probes since the last acceptable segment
   bool ack_due = false;             // an ACK goes out with the next turn
   bool fin = false;                 // RCV.NXT has passed the FIN
   std::uint32_t ts_recent = 0;      // TS.Recent
@@ -138,7 +139,6 @@ struct Connection {
   std::uint32_t timestamp_offset = 0;
   std::uint16_t path_mtu = 0;
   std::uint16_t peer_mss = 0;
-  std::uint8_t keepalives = 0;         // unanswered
   Handshake handshake;
   ChallengeLimit challenges;
   FlowParams params;

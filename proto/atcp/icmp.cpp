@@ -40,8 +40,10 @@ void icmp_arrives(Core& e, Connection& c, Instant now, Segment& s) {
     c.path_mtu = mtu;
     update_mss(c);
     if (!in_flight) return;
-    // What was too big is gone. It is sent again at once, cut anew; that is no sign of congestion (RFC 1191 6.5).
-    e.segments.mark_first_lost(c.board, c.snd.mss);
+    // What is too big is gone, and full segments are as big as this one. All goes again, cut anew; that is no sign of
+    // congestion (RFC 1191 6.5), nor are the duplicate ACKs that it may cause.
+    e.segments.on_rto(c.board, false);
+    c.snd.recover = c.nxt();
     c.snd.retransmit_now = true;
     start_retransmit_timer(e, c, now);
     e.activate(c);

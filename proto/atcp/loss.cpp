@@ -34,7 +34,9 @@ void look_for_losses(Core& e, Connection& c, Instant now, bool progress) {
   if (c.congestion.recovering) {
     // A partial ACK (RFC 6582 3.2 (3)): the next hole is the first segment now. With SACK only if something behind it
     // has arrived; otherwise it may just be on its way.
-    if (progress && (!c.sack || c.board.sacked_octets > 0)) e.segments.mark_first_lost(c.board, c.snd.mss);
+    if (!progress || (c.sack && c.board.sacked_octets == 0)) return;
+    e.segments.mark_first_lost(c.board, c.snd.mss);
+    if (!c.sack) c.snd.retransmit_now = true;
     return;
   }
   if (!covered) return;  // after a timeout: RFC 6582 4, everything is being sent again as it is
@@ -48,7 +50,8 @@ void settle(Core& e, Connection& c, Instant now) {
   if (c.state == State::closed || c.handshaking()) return;
   if (harvest.news) {
     look_for_losses(e, c, now, harvest.progress);
-    if (harvest.delivered > 0) {
+    // Octets that were only sacked do not open the window (RFC 5681 3.1 speaks of cumulative ACKs).
+    if (harvest.progress && harvest.delivered > 0) {
       c.congestion.on_ack(now, {.octets = harvest.delivered,
                                 .acks = harvest.acks,
                                 .srtt = c.rtt.srtt,

@@ -19,12 +19,10 @@ constexpr Duration kKeepaliveInterval = Duration::seconds(75);
 
 void keepalive(Core& e, Connection& c, Instant now) {
   const Instant due = c.rcv.heard_at + c.params.keepalive;
-  if (due > now || !c.board.empty()) {  // heard meanwhile, or the retransmission timer watches
-    c.keepalives = 0;
-    return e.set_timer(c, Timer::keepalive, std::max(due, now + c.params.keepalive));
-  }
-  if (c.keepalives == kKeepaliveProbes) return reset_connection(e, c, now, CloseReason::timed_out);
-  ++c.keepalives;
+  if (c.rcv.keepalives == 0 && due > now) return e.set_timer(c, Timer::keepalive, due);  // heard meanwhile
+  if (!c.board.empty()) return e.set_timer(c, Timer::keepalive, now + c.params.keepalive);  // the RTO watches
+  if (c.rcv.keepalives == kKeepaliveProbes) return reset_connection(e, c, now, CloseReason::timed_out);
+  ++c.rcv.keepalives;
   c.snd.probe_due = true;
   e.counters->keepalive_probes.add();
   e.set_timer(c, Timer::keepalive, now + std::min(kKeepaliveInterval, c.params.keepalive));

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Closing in every order (RFC 9293 3.6, 3.10.4-5), orphans (RFC 2525 2.17), TIME-WAIT (RFC 1337, 6191).
+#include <doctest/doctest.h>
+
+#include "tests/scenario/atcp/ladder.h"
+
+namespace netchan::atcp::test {
+
+TEST_CASE("we close first: FIN-WAIT-1, FIN-WAIT-2, TIME-WAIT") {
+  Ladder t;
+  t.open();
+  t.shutdown();
+  CHECK(t.state() == State::fin_wait_1);
+  t.run(R"(
+    > F. 1 ack 1
+    < .  1 ack 2
+  )");
+  CHECK(t.state() == State::fin_wait_2);
+  t.run(R"(
+    < F. 1 ack 2
+    > .  2 ack 2
+  )");
+  CHECK(t.happened(Event::peer_fin | Event::closed));
+  CHECK(t.reason() == CloseReason::graceful);
+  CHECK(t.engine().connection_count() == 0);
+}
+
+TEST_CASE("the peer closes first: CLOSE-WAIT, LAST-ACK") {
+  Ladder t;
+  t.open();
+  t.run(R"(
+    < F. 1 ack 1
+    > .  1 ack 2
+  )");
+  CHECK(t.state() == State::close_wait);
+  CHECK(t.happened(Event::peer_fin));
+  t.shutdown();
+  CHECK(t.state() == State::last_ack);
+  t.run(R"(
+    > F. 1 ack 2
+    < .  2 ack 2
+  )");
+  CHECK(t.reason() == CloseReason::graceful);
+}
+
+TEST_CASE("both close at once: CLOSING (RFC 9293 figure 13)") {
+  Ladder t;
+  t.open();
+  t.shutdown();
+  t.run(R"(
+    > F. 1 ack 1
+    < F. 1 ack 1
+    > .  2 ack 2
+  )");
+  CHECK(t.state() == State::closing);
+  t.run("< . 2 ack 2");
+  CHECK(t.reason() == CloseReason::graceful);
+}
+
+TEST_CASE("the peer's FIN may acknowledge ours") {
+  Ladder t;
+  t.open();
+  t.shutdown();
+  t.run(R"(
+    > F. 1 ack 1
+    < F. 1 ack 2
+    > .  2 ack 2
+  )");
+  CHECK(t.reason() == CloseReason::graceful);
+}
+
+TEST_CASE("half closed, the other direction goes on") {
+  Ladder t;
+  t.open();
+  t.shutdown();
+  t.run(R"(
+    > F. 1 ack 1
+    < .  1 ack 2
+    < P. 1:101 ack 2
+    > .  2 ack 101
+  )");
+  CHECK(t.delivered() == 100);
+  t.run(R"(
+    < F. 101 ack 2
+    > .  2 ack 102
+  )");
+  CHECK(t.reason() == CloseReason::graceful);
+}
+
+TEST_CASE("after the peer's FIN our data still go out, then our FIN with the last of them") {
+  Ladder t;
+  t.open();
+  t.run("< F. 1 ack 1\n> . 1 ack 2");
+  t.commit(1500);
+  t.shutdown();
+  t.run(R"(
+    > .  1:1001 ack 2
+    > FP. 1001:1501 ack 2
+    < .  2 ack 1502
+  )");
+  CHECK(t.reason() == CloseReason::graceful);
+  CHECK(t.released() == 1500);
+}
+
+TEST_CASE("a lost FIN is sent again") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.shutdown();
+  t.run(R"(
+    > FP. 1:101 ack 1
+    +200ms
+    > FP. 1:101 ack 1
+    < .  1 ack 101           # but not the FIN: it is in flight once more, and the timer begins anew
+    +200ms
+    > F. 101 ack 1
+    < .  1 ack 102
+  )");
+  CHECK(t.state() == State::fin_wait_2);
+}
+
+TEST_CASE("a FIN that comes behind a hole waits until the hole is filled") {
+  Ladder t;
+  t.open();
+  t.run(R"(
+    < F. 101 ack 1
+    > .  1 ack 1
+  )");
+  CHECK_FALSE(t.happened(Event::peer_fin));
+  t.run(R"(
+    < P. 1:101 ack 1
+    > .  1 ack 102
+  )");
+  CHECK(t.happened(Event::peer_fin));
+  CHECK(t.delivered() == 100);
+}
+
+TEST_CASE("payload beyond the peer's FIN is dropped") {
+  Ladder t;
+  t.open();
+  t.run(R"(
+    < F. 1 ack 1
+    > .  1 ack 2
+    < P. 2:102 ack 1
+    > .  1 ack 2
+  )");
+  CHECK(t.drops(wire::Drop::after_fin) == 1);
+}
+
+TEST_CASE("the FIN waits for room in the peer's window") {
+  Ladder t;
+  t.open("mss 1000", 1000);
+  t.commit(1000);
+  t.shutdown();
+  t.run(R"(
+    > P. 1:1001 ack 1
+    < .  1 ack 1001 win 0
+    +200ms
+    > .  1000 ack 1
+    < .  1 ack 1001 win 10
+    > F. 1001 ack 1
+  )");
+}
+
+TEST_CASE("a repeated FIN in CLOSE-WAIT is acknowledged again") {
+  Ladder t;
+  t.open();
+  t.run(R"(
+    < F. 1 ack 1
+    > .  1 ack 2
+    < F. 1 ack 1
+    > .  1 ack 2
+  )");
+  CHECK(t.state() == State::close_wait);
+}
+
+TEST_CASE("abort() sends a reset from each state that the peer knows of") {
+  Ladder t;
+  SUBCASE("ESTABLISHED") { t.open(); }
+  SUBCASE("SYN-RECEIVED") {
+    t.listen();
+    t.run("< S 0 <mss 1000>\n> S. 0 ack 1");
+  }
+  t.abort();
+  t.run("> R. 1 ack 1");
+  CHECK(t.reason() == CloseReason::reset_by_us);
+  CHECK(t.counters().resets_out.get() == 1);
+}
+
+TEST_CASE("abort() in SYN-SENT tells nobody") {
+  Ladder t;
+  t.connect();
+  t.run("> S 0");
+  t.abort();
+  CHECK(t.reason() == CloseReason::reset_by_us);
+}
+
+TEST_CASE("shutdown() before the handshake is done sends what was committed, and the FIN, after it") {
+  Ladder t;
+  t.connect();
+  t.run("> S 0");
+  t.commit(100);
+  t.shutdown();
+  t.run(R"(
+    < S. 0 ack 1 <mss 1000>
+    > FP. 1:101 ack 1
+    < .  1 ack 102
+  )");
+  CHECK(t.state() == State::fin_wait_2);
+}
+
+TEST_CASE("release() with octets unread resets (RFC 2525 2.17)") {
+  Ladder t;
+  t.open();
+  t.run("< P. 1:101 ack 1\n> . 1 ack 101");
+  t.release();
+  t.run("> R. 1 ack 101");
+  CHECK(t.reason() == CloseReason::reset_by_us);
+}
+
+TEST_CASE("after release() what is committed is still delivered, and new payload from the peer is refused by a reset") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.release();
+  t.run(R"(
+    > FP. 1:101 ack 1
+    < .  1 ack 102
+    < P. 1:11 ack 102
+    > R. 102 ack 1
+  )");
+  CHECK(t.drops(wire::Drop::after_close) == 1);
+  CHECK(t.reason() == CloseReason::reset_by_us);
+}
+
+TEST_CASE("an orphan in FIN-WAIT-2 does not wait for its peer for ever") {
+  LadderOptions o;
+  o.params.fin_wait_2 = Duration::seconds(5);
+  Ladder t(o);
+  t.open();
+  t.release();
+  t.run(R"(
+    > F. 1 ack 1
+    < .  1 ack 2
+    +5s
+  )");
+  CHECK(t.reason() == CloseReason::timed_out);
+  CHECK(t.engine().connection_count() == 0);
+}
+
+TEST_CASE("a connection that is merely half closed does") {
+  LadderOptions o;
+  o.params.fin_wait_2 = Duration::seconds(5);
+  Ladder t(o);
+  t.open();
+  t.shutdown();
+  t.run(R"(
+    > F. 1 ack 1
+    < .  1 ack 2
+    +1000s
+  )");
+  CHECK(t.state() == State::fin_wait_2);
+}
+
+TEST_CASE("LAST-ACK gives up after the user timeout") {
+  LadderOptions o;
+  o.params.user_timeout = Duration::milliseconds(500);
+  Ladder t(o);
+  t.open();
+  t.run("< F. 1 ack 1\n> . 1 ack 2");
+  t.shutdown();
+  t.run(R"(
+    > F. 1 ack 2
+    +200ms
+    > F. 1 ack 2
+    +300ms
+  )");
+  CHECK(t.reason() == CloseReason::timed_out);
+}
+
+// ---- TIME-WAIT --------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void into_time_wait(Ladder& t, const char* syn = "mss 1000") {
+  t.open(syn);
+  t.shutdown();
+  t.discard_output();
+  const std::string ts = parse_options(syn).has_timestamps ? " <TS 100:0>" : "";
+  t.run("< F. 1 ack 2" + ts + "\n> . 2 ack 2");
+  REQUIRE(t.reason() == CloseReason::graceful);
+}
+
+}  // namespace
+
+TEST_CASE("TIME-WAIT: the peer's repeated FIN is acknowledged again, each time") {
+  Ladder t;
+  into_time_wait(t);
+  t.run(R"(
+    < F. 1 ack 2
+    > .  2 ack 2
+    < F. 1 ack 2
+    > .  2 ack 2
+  )");
+  CHECK(t.drops(wire::Drop::time_wait) == 2);
+}
+
+TEST_CASE("TIME-WAIT: a reset does not end it (RFC 1337)") {
+  Ladder t;
+  into_time_wait(t);
+  t.run(R"(
+    < R  2
+    < F. 1 ack 2
+    > .  2 ack 2
+  )");
+}
+
+TEST_CASE("TIME-WAIT: old segments get an ACK now and then, an exact ACK gets none") {
+  Ladder t;
+  into_time_wait(t);
+  t.run(R"(
+    < .  2 ack 2
+    +600ms
+    < P. 2:102 ack 2
+    > .  2 ack 2
+    < P. 2:102 ack 2
+  )");
+  CHECK(t.drops(wire::Drop::time_wait) == 3);
+}
+
+TEST_CASE("TIME-WAIT: it ends after 2 MSL; the tuple is a stranger then") {
+  Ladder t;
+  into_time_wait(t);
+  t.run(R"(
+    +60s
+    < .  2 ack 2
+    > R  2
+  )");
+}
+
+TEST_CASE("TIME-WAIT: a SYN with a higher sequence number opens anew, beyond all that was sent before (RFC 9293 3.6.1)") {
+  Ladder t;
+  into_time_wait(t);
+  t.run(R"(
+    < S  5000 <mss 1000>
+    > S. 0 ack 5001
+  )");
+  CHECK(t.engine().connection_count() == 1);
+}
+
+TEST_CASE("TIME-WAIT: an old duplicate of a SYN does not") {
+  Ladder t;
+  into_time_wait(t);
+  t.run(R"(
+    +600ms
+    < S  0 <mss 1000>
+    > .  2 ack 2
+  )");
+  CHECK(t.engine().connection_count() == 0);
+}
+
+TEST_CASE("TIME-WAIT: with timestamps a later one is enough (RFC 6191)") {
+  Ladder t;
+  into_time_wait(t, "mss 1012, TS 100:0");
+  t.run(R"(
+    +600ms
+    < S  0 <mss 1012, TS 99:0>
+    > .  2 ack 2
+    < S  0 <mss 1012, TS 101:0>
+    > S. 0 ack 1
+  )");
+}
+
+TEST_CASE("TIME-WAIT: connect() with the same tuple is refused as a duplicate") {
+  Ladder t;
+  into_time_wait(t);
+  ConnectSpec spec;
+  spec.key = t.key();
+  CHECK(t.engine().connect(t.now(), spec).error() == OpenError::duplicate);
+}
+
+TEST_CASE("a full TIME-WAIT table lets the oldest go") {
+  LadderOptions o;
+  o.limits.time_wait = 1;
+  Ladder t(o);
+  into_time_wait(t);
+  t.run("< S 5000 <mss 1000>\n> S. 0 ack 5001");  // the slot is free again
+  CHECK(t.engine().connection_count() == 1);
+}
+
+}  // namespace netchan::atcp::test
