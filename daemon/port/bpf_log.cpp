@@ -16,10 +16,13 @@ constexpr std::size_t kKept = 2'000;  // octets: a screen; a verifier's log runs
 }  // namespace
 
 int BpfLog::take(int level, const char* format, std::va_list arguments) {
-  char line[1024];
-  const int n = std::vsnprintf(line, sizeof line, format, arguments);
+  std::va_list again;
+  va_copy(again, arguments);
+  const int n = std::vsnprintf(nullptr, 0, format, again);
+  va_end(again);
   if (n <= 0) return n;
-  std::string text(line);
+  std::string text(static_cast<std::size_t>(n), '\0');  // a verifier's log comes in one call
+  std::vsnprintf(text.data(), text.size() + 1, format, arguments);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   log::debug(text);
   if (level == LIBBPF_WARN && listening != nullptr) {
