@@ -56,8 +56,8 @@ void CongestionState::on_ack(Instant now, const AckedSample& sample) {
   if (in_slow_start()) {
     const std::uint32_t segments = after_rto ? 1 : kSlowStartLimit;  // L of RFC 3465 2.2, 2.3
     const std::uint64_t limit = std::uint64_t{std::max(sample.acks, 1u)} * segments * mss;
-    const auto growth = static_cast<std::uint32_t>(
-        std::min({std::uint64_t{octets}, limit, std::uint64_t{std::min(ssthresh, kMaxWindow)} - std::min(cwnd, kMaxWindow)}));
+    const auto growth = static_cast<std::uint32_t>(std::min(
+        {std::uint64_t{octets}, limit, std::uint64_t{std::min(ssthresh, kMaxWindow)} - std::min(cwnd, kMaxWindow)}));
     cwnd += growth;
     // Only what ssthresh cut off is left for congestion avoidance; what L cut off grows nothing.
     octets = in_slow_start() ? 0 : static_cast<std::uint32_t>(std::min<std::uint64_t>(octets, limit)) - growth;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// CongestionState: how much may be in flight. One POD a connection, two algorithms chosen by FlowParams: NewReno (RFC 5681,
-// byte counting of RFC 3465) and CUBIC (RFC 9438). All windows are octets.
+// CongestionState: how much may be in flight. One POD a connection, two algorithms chosen by FlowParams: NewReno (RFC
+// 5681, byte counting of RFC 3465) and CUBIC (RFC 9438). All windows are octets.
 //
 //   slow start         cwnd grows by the octets acknowledged, at most kSlowStartLimit segments an ACK
 //   on_loss()          cwnd = ssthresh = beta x flight; there is no inflation: the sender compares cwnd with the
@@ -23,8 +23,8 @@ namespace netchan::atcp {
 
 // What an ACK (or the folded ACKs of one burst) brought.
 struct AckedSample {
-  std::uint32_t octets = 0;     // newly acknowledged, cumulatively or selectively, each octet once
-  std::uint32_t acks = 1;       // ACK segments folded into this call; scales the slow-start limit
+  std::uint32_t octets = 0;  // newly acknowledged, cumulatively or selectively, each octet once
+  std::uint32_t acks = 1;    // ACK segments folded into this call; scales the slow-start limit
   Duration srtt{0};
   std::uint32_t in_flight = 0;  // pipe before this ACK
   bool cwnd_limited = true;     // the sender used its cwnd (CongestionState::is_limited); otherwise cwnd does not grow
@@ -50,9 +50,9 @@ struct CongestionState {
     Instant last_ack_at = Instant::never();  // time without cwnd-limited ACKs does not count (RFC 9438 4.2, 5.8)
     double k_s = 0;                          // seconds until W_cubic meets w_max again
     double w_max = 0;
-    double w_est = 0;                        // the Reno-friendly estimate (4.3)
-    double cwnd_prior = 0;                   // cwnd before the last reduction
-    double fraction = 0;                     // of cwnd, below an octet
+    double w_est = 0;       // the Reno-friendly estimate (4.3)
+    double cwnd_prior = 0;  // cwnd before the last reduction
+    double fraction = 0;    // of cwnd, below an octet
   } cubic;
 
   // IW10 (RFC 6928); one segment when the SYN or SYN-ACK was sent again more than once (RFC 6928 2).
@@ -61,8 +61,8 @@ struct CongestionState {
   void on_ack(Instant now, const AckedSample&);
   // `in_flight` of these two is FlightSize (Scoreboard::flight()), not pipe (RFC 5681 (4), RFC 6675 5 (4.2)); more
   // than cwnd counts as cwnd.
-  void on_loss(Instant now, std::uint32_t in_flight);    // start of a loss episode (fast retransmit); once an episode
-  void on_recovered();                                   // the episode's recovery point is acknowledged
+  void on_loss(Instant now, std::uint32_t in_flight);  // start of a loss episode (fast retransmit); once an episode
+  void on_recovered();                                 // the episode's recovery point is acknowledged
   // `again`: this segment had timed out before; ssthresh is held then (RFC 5681 3.1).
   void on_rto(Instant now, std::uint32_t in_flight, bool again = false);
   // Before sending after `idle` without transmission and nothing in flight.
@@ -70,10 +70,9 @@ struct CongestionState {
 
   bool in_slow_start() const { return cwnd < ssthresh; }
   // Did the sender use its window? In slow start a flight of more than half of it counts, so that the growth, which
-  // itself outruns the flight, is not held up (Linux: tcp_is_cwnd_limited). `flight`: the most in flight since the last ACK.
-  bool is_limited(std::uint32_t flight) const {
-    return in_slow_start() ? cwnd / 2 < flight : cwnd < flight + mss;
-  }
+  // itself outruns the flight, is not held up (Linux: tcp_is_cwnd_limited). `flight`: the most in flight since the last
+  // ACK.
+  bool is_limited(std::uint32_t flight) const { return in_slow_start() ? cwnd / 2 < flight : cwnd < flight + mss; }
 
   static std::uint32_t initial_window(std::uint32_t mss);  // RFC 6928 (1): min(10 mss, max(2 mss, 14600))
 
@@ -93,8 +92,8 @@ std::uint32_t threshold(const CongestionState&, std::uint32_t in_flight);
 namespace cubic {
 void grow(CongestionState&, Instant now, std::uint32_t octets, Duration srtt);
 std::uint32_t threshold(CongestionState&, std::uint32_t in_flight);  // also remembers w_max and ends the epoch
-void forget(CongestionState&);                                      // the next epoch starts at its cwnd, with K = 0
-void pause(CongestionState&, Instant now);                          // the time since the last ACK does not count
+void forget(CongestionState&);                                       // the next epoch starts at its cwnd, with K = 0
+void pause(CongestionState&, Instant now);                           // the time since the last ACK does not count
 }  // namespace cubic
 
 }  // namespace netchan::atcp

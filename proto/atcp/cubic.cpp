@@ -4,8 +4,8 @@
 //
 //   W_cubic(t) = C (t - K)^3 + W_max          K = cbrt((W_max - cwnd_epoch) / C)
 //
-// concave up to W_max, flat around it, convex beyond; never below W_est, what Reno would have. t is the time in congestion
-// avoidance during which cwnd was in use. Here in octets: C is per segment, so it is multiplied by the MSS.
+// concave up to W_max, flat around it, convex beyond; never below W_est, what Reno would have. t is the time in
+// congestion avoidance during which cwnd was in use. Here in octets: C is per segment, so it is multiplied by the MSS.
 #include <algorithm>
 #include <cmath>
 
@@ -14,8 +14,8 @@
 namespace netchan::atcp::cubic {
 namespace {
 
-constexpr double kC = 0.4;     // segments/s^3 (RFC 9438 5.1)
-constexpr double kBeta = 0.7;  // RFC 9438 4.6
+constexpr double kC = 0.4;                                // segments/s^3 (RFC 9438 5.1)
+constexpr double kBeta = 0.7;                             // RFC 9438 4.6
 constexpr double kAlpha = 3 * (1 - kBeta) / (1 + kBeta);  // Reno's throughput with our beta (RFC 9438 4.3)
 
 double seconds(Duration d) { return static_cast<double>(d.ns) * 1e-9; }
@@ -27,7 +27,8 @@ void begin_epoch(CongestionState& state, Instant now) {
   c.last_ack_at = now;
   c.fraction = 0;
   c.w_est = cwnd;
-  // At or above W_max already (after slow start, after a timeout: RFC 9438 4.8, 4.10) the curve starts at its flat part.
+  // At or above W_max already (after slow start, after a timeout: RFC 9438 4.8, 4.10) the curve starts at its flat
+  // part.
   c.w_max = std::max(c.w_max, cwnd);
   c.k_s = std::cbrt((c.w_max - cwnd) / (kC * state.mss));
 }

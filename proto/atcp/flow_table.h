@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // FlowTable: from a flow's hash to a slot number, open addressing with robin-hood order (Celis 1986) and deletion by
-// backward shift, so there are no tombstones to decay. Keys stay in the caller's records: a cell is 8 octets, half a hash
-// and the slot, and find() asks the caller to compare. At most half of the cells are used.
+// backward shift, so there are no tombstones to decay. Keys stay in the caller's records: a cell is 8 octets, half a
+// hash and the slot, and find() asks the caller to compare. At most half of the cells are used.
 //
 //   const std::uint64_t hash = flow_hash(secret, key);        // SipHash-1-3: a peer cannot choose tuples that collide
 //   table.prefetch(hash);                                     // for all of a burst, then

@@ -9,7 +9,8 @@ namespace netchan::atcp::newreno {
 
 void grow(CongestionState& state, std::uint32_t octets) {
   const std::uint32_t window = state.cwnd;
-  state.credit += std::min(octets, window);  // an ACK of more than the window (just after it was cut) counts as one window
+  state.credit +=
+      std::min(octets, window);  // an ACK of more than the window (just after it was cut) counts as one window
   if (state.credit < window) return;
   state.credit -= window;
   state.cwnd += state.mss;

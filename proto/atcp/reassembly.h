@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Reassembly: which octets beyond RCV.NXT have arrived. Ranges only; the octets themselves lie in the receiver's log, where
-// the worker has put them at their stream position.
+// Reassembly: which octets beyond RCV.NXT have arrived. Ranges only; the octets themselves lie in the receiver's log,
+// where the worker has put them at their stream position.
 //
 // insert() says which part of an arriving segment is to be placed. The rule for data that arrive twice:
 //   1. Octets below RCV.NXT are never placed again: they may have been delivered, and what was delivered stays.
@@ -11,9 +11,9 @@
 // So what a hostile peer can change by overlapping is its own unread stream, and nothing that anybody has seen.
 //
 // Memory: at most `per_connection` ranges a connection, and one may take a further range only while it holds fewer than
-// an eighth of those still free (dynamic threshold, Choudhury and Hahne 1998), so that a few peers who send every second
-// octet cannot take the pool from the others. What has no range is refused and sent again by its peer; octets in order
-// never need one. Every call is bounded by `per_connection` steps.
+// an eighth of those still free (dynamic threshold, Choudhury and Hahne 1998), so that a few peers who send every
+// second octet cannot take the pool from the others. What has no range is refused and sent again by its peer; octets in
+// order never need one. Every call is bounded by `per_connection` steps.
 #pragma once
 
 #include <cstdint>

@@ -47,8 +47,8 @@ void RttEstimator::sample(Instant now, Duration rtt, const FlowParams& params, s
     rttvar = rttvar + (deviation - rttvar) / (4 * std::int64_t{expected});
     srtt = std::max(srtt + error / (8 * std::int64_t{expected}), Duration{1});
   }
-  // (2.3) RTO = SRTT + max(G, 4 RTTVAR), (2.4), (2.5). Where RFC 6298 rounds the sum up to a least value, we, like Linux, put
-  // the least value in place of G: a steady path of 300 ms keeps rto_min to spare too.
+  // (2.3) RTO = SRTT + max(G, 4 RTTVAR), (2.4), (2.5). Where RFC 6298 rounds the sum up to a least value, we, like
+  // Linux, put the least value in place of G: a steady path of 300 ms keeps rto_min to spare too.
   base_rto = std::min(srtt + std::max({kGranularity, params.rto_min, rttvar * 4}), params.rto_max);
   back_offs = 0;
 }

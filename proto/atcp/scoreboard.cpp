@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The scoreboard's two halves: what the network tells (acknowledgments, losses), and what the sender does (transmissions,
-// cutting). Each function keeps these true (SegmentPool::check proves them in tests):
+// The scoreboard's two halves: what the network tells (acknowledgments, losses), and what the sender does
+// (transmissions, cutting). Each function keeps these true (SegmentPool::check proves them in tests):
 //
 //   lost and again never stand on a sacked record; again stands only on a lost one
 //   sacked neighbours are one record
@@ -179,8 +179,8 @@ AckOutcome SegmentPool::on_sack(Scoreboard& board, std::span<const SackRange> bl
   // RFC 2883 4: the first block reports a duplicate if it lies below the cumulative ACK or inside the second block.
   if (!blocks.empty() && blocks[0].left < blocks[0].right) {
     const SackRange& one = blocks[0];
-    outcome.duplicate = one.right <= board.una ||
-                        (blocks.size() > 1 && blocks[1].left <= one.left && one.right <= blocks[1].right);
+    outcome.duplicate =
+        one.right <= board.una || (blocks.size() > 1 && blocks[1].left <= one.left && one.right <= blocks[1].right);
   }
   for (const SackRange& block : blocks) {
     if (block.left >= block.right || block.left < board.una || block.right > board.nxt) continue;
@@ -206,12 +206,13 @@ AckOutcome SegmentPool::on_sack(Scoreboard& board, std::span<const SackRange> bl
   return outcome;
 }
 
-// The first record at or above `position`, looked for from the nearest place that is known; kNoIndex when kSackSteps run out
-// (the hint stays there, so that the next ACK's block goes on).
+// The first record at or above `position`, looked for from the nearest place that is known; kNoIndex when kSackSteps
+// run out (the hint stays there, so that the next ACK's block goes on).
 std::uint32_t SegmentPool::seek(Scoreboard& board, std::uint64_t position, std::uint32_t& steps) const {
   std::uint32_t i = board.records.front();
   std::uint64_t nearest = ~std::uint64_t{0};
-  for (const std::uint32_t from : {board.records.front(), board.records.back(), board.highest_sacked, board.sack_hint}) {
+  for (const std::uint32_t from :
+       {board.records.front(), board.records.back(), board.highest_sacked, board.sack_hint}) {
     if (from == kNoIndex) continue;
     const std::uint64_t at = records_[from].position, away = at < position ? position - at : at - position;
     if (away < nearest) {

@@ -14,13 +14,15 @@
 // - Neighbours that are both sacked are merged into one record. So a sacked run costs one step however long it is, and
 //   "discontiguous SACKed sequences" of RFC 6675 IsLost() are simply sacked records.
 // - IsLost() is monotone: all below a boundary are lost. `loss_cursor` is that boundary; it only moves up, so finding
-//   losses is O(1) amortised per record, and on_sack() is cut off after kSackSteps (SACK is advice; the peer repeats it).
+//   losses is O(1) amortised per record, and on_sack() is cut off after kSackSteps (SACK is advice; the peer repeats
+//   it).
 // - A SACK block that covers part of a record is not used for that part: records are never split by what a peer says.
 //   Only retransmitting with a smaller MSS splits them.
-// - Without SACK, duplicate ACKs count as anonymous sacked octets (`anonymous`), so pipe() serves NewReno too (RFC 6582).
+// - Without SACK, duplicate ACKs count as anonymous sacked octets (`anonymous`), so pipe() serves NewReno too (RFC
+// 6582).
 //
-// For RACK-TLP (RFC 8985, later): records carry sent_at and the order of transmission; a second IndexLink in that order is
-// the place to walk from, and `lost` is set by it instead of detect_losses().
+// For RACK-TLP (RFC 8985, later): records carry sent_at and the order of transmission; a second IndexLink in that order
+// is the place to walk from, and `lost` is set by it instead of detect_losses().
 #pragma once
 
 #include <cstdint>
@@ -39,17 +41,17 @@ struct SegmentRecord {
     syn = 1,
     fin = 2,
     sacked = 4,
-    lost = 8,     // believed lost; counts in Scoreboard::lost_octets until it is sacked or acknowledged
-    again = 16,   // retransmitted since it was marked lost: in flight once more
-    push = 32,    // the caller's: PSH was set
+    lost = 8,    // believed lost; counts in Scoreboard::lost_octets until it is sacked or acknowledged
+    again = 16,  // retransmitted since it was marked lost: in flight once more
+    push = 32,   // the caller's: PSH was set
   };
   std::uint64_t position = 0;
-  Instant sent_at;                  // of the last transmission
-  std::uint32_t length = 0;         // of sequence space, > 0; a sacked run can be long
-  std::uint32_t order = 0;          // number of the last transmission in this connection (RACK: who was sent after whom)
+  Instant sent_at;           // of the last transmission
+  std::uint32_t length = 0;  // of sequence space, > 0; a sacked run can be long
+  std::uint32_t order = 0;   // number of the last transmission in this connection (RACK: who was sent after whom)
   IndexLink link;
   std::uint8_t flags = 0;
-  std::uint8_t transmissions = 0;   // saturates at 255
+  std::uint8_t transmissions = 0;  // saturates at 255
   std::uint16_t zero = 0;
   std::uint32_t spare = 0;
 
@@ -66,20 +68,20 @@ struct SackRange {
 };
 
 struct Scoreboard {
-  std::uint64_t una = 0;             // oldest unacknowledged
-  std::uint64_t nxt = 0;             // end of the newest record
-  IndexList records;                 // in sequence order
+  std::uint64_t una = 0;                       // oldest unacknowledged
+  std::uint64_t nxt = 0;                       // end of the newest record
+  IndexList records;                           // in sequence order
   std::uint32_t loss_cursor = kNoIndex;        // first record not yet judged by detect_losses(); kNoIndex: at nxt
   std::uint32_t retransmit_cursor = kNoIndex;  // nothing before it waits for retransmission; kNoIndex: nothing waits
   std::uint32_t sack_hint = kNoIndex;          // a record near the last SACK block
   std::uint32_t highest_sacked = kNoIndex;     // the highest sacked run
   std::uint32_t sacked_octets = 0;
-  std::uint32_t lost_octets = 0;     // lost, not sacked
-  std::uint32_t again_octets = 0;    // of these: retransmitted and not yet accounted for
-  std::uint32_t anonymous = 0;       // octets that duplicate ACKs stand for, without SACK
-  std::uint32_t sacked_above = 0;    // sacked octets and runs at and above loss_cursor
+  std::uint32_t lost_octets = 0;   // lost, not sacked
+  std::uint32_t again_octets = 0;  // of these: retransmitted and not yet accounted for
+  std::uint32_t anonymous = 0;     // octets that duplicate ACKs stand for, without SACK
+  std::uint32_t sacked_above = 0;  // sacked octets and runs at and above loss_cursor
   std::uint32_t runs_above = 0;
-  std::uint32_t transmissions = 0;   // counts up with every (re)transmission
+  std::uint32_t transmissions = 0;  // counts up with every (re)transmission
 
   bool empty() const { return records.empty(); }
   std::uint32_t flight() const { return static_cast<std::uint32_t>(nxt - una); }  // FlightSize of RFC 5681
@@ -94,23 +96,23 @@ static_assert(std::is_trivially_copyable_v<Scoreboard>);
 
 // What a cumulative or selective acknowledgment covered.
 struct AckOutcome {
-  std::uint32_t acked = 0;        // octets that una moved by (cumulative only)
-  std::uint32_t delivered = 0;    // octets that reached the peer as far as we learn just now: not sacked before
-  // When the newest and the oldest of what is delivered was sent; never() when one of them was sent more than once (Karn's
-  // rule) or none is new. The oldest gives the sample for the RTO, which must cover the peer's delayed ACK.
+  std::uint32_t acked = 0;      // octets that una moved by (cumulative only)
+  std::uint32_t delivered = 0;  // octets that reached the peer as far as we learn just now: not sacked before
+  // When the newest and the oldest of what is delivered was sent; never() when one of them was sent more than once
+  // (Karn's rule) or none is new. The oldest gives the sample for the RTO, which must cover the peer's delayed ACK.
   Instant sent_at = Instant::never();
   Instant oldest_sent_at = Instant::never();
-  bool retransmitted = false;     // one of them was sent more than once
-  bool syn = false;               // SYN, FIN were acknowledged (cumulative only)
+  bool retransmitted = false;  // one of them was sent more than once
+  bool syn = false;            // SYN, FIN were acknowledged (cumulative only)
   bool fin = false;
-  bool duplicate = false;         // the first block was a D-SACK (RFC 2883): the peer had those octets already
-  bool reneged = false;           // una now stands at a sacked record: the peer dropped what it had acknowledged
-  std::uint32_t steps = 0;        // records looked at: bounded by kSackSteps for on_sack()
+  bool duplicate = false;   // the first block was a D-SACK (RFC 2883): the peer had those octets already
+  bool reneged = false;     // una now stands at a sacked record: the peer dropped what it had acknowledged
+  std::uint32_t steps = 0;  // records looked at: bounded by kSackSteps for on_sack()
 };
 
 class SegmentPool {
  public:
-  static constexpr std::uint32_t kDupThresh = 3;    // RFC 6675, RFC 5681
+  static constexpr std::uint32_t kDupThresh = 3;  // RFC 6675, RFC 5681
   static constexpr std::uint32_t kReserve = 32;
   static constexpr std::uint32_t kSackSteps = 512;  // records an ACK's blocks may touch; 512 x 3 ns stays below 2 us
 
@@ -124,8 +126,9 @@ class SegmentPool {
   // A fresh connection (or one whose records were dropped by drop_all()); the first position sent will be `first`.
   static void start(Scoreboard& board, std::uint64_t first);
 
-  // New octets [board.nxt, + length) go out. False: do not send now. A connection may hold as many records as are free (dynamic
-  // threshold), and the last kReserve-th of the pool is kept for cutting, so that new octets never starve a repair.
+  // New octets [board.nxt, + length) go out. False: do not send now. A connection may hold as many records as are free
+  // (dynamic threshold), and the last kReserve-th of the pool is kept for cutting, so that new octets never starve a
+  // repair.
   bool on_transmit(Scoreboard&, Instant now, std::uint32_t length, std::uint8_t flags = 0);
   // Record i, returned by next_to_retransmit() or first(), goes out again.
   void on_retransmit(Scoreboard&, std::uint32_t i, Instant now);
@@ -133,24 +136,24 @@ class SegmentPool {
   // The peer has everything before `ack`. una < ack <= nxt; otherwise nothing happens. A record that is acknowledged in
   // part is trimmed. Without SACK the anonymous octets shrink (RFC 6582). O(records released).
   AckOutcome on_cumulative_ack(Scoreboard&, std::uint64_t ack, std::uint32_t mss);
-  // The peer has these too. Call it after on_cumulative_ack() of the same segment. Blocks that are inverted, empty, below
-  // una or beyond nxt are ignored.
+  // The peer has these too. Call it after on_cumulative_ack() of the same segment. Blocks that are inverted, empty,
+  // below una or beyond nxt are ignored.
   AckOutcome on_sack(Scoreboard&, std::span<const SackRange> blocks);
   // Without SACK: one more duplicate ACK (RFC 5681 2) has arrived.
   void on_duplicate_ack(Scoreboard&, std::uint32_t mss);
 
   // Marks what RFC 6675 IsLost() calls lost since the last call; returns those octets. kSackSteps at most.
   std::uint32_t detect_losses(Scoreboard&, std::uint32_t mss);
-  // The oldest segment (mss octets of it) is lost: the third duplicate ACK, or a partial ACK (RFC 6582 3.2), or what RFC 6675 step 4.1 asks
-  // for. Returns the octets newly marked.
+  // The oldest segment (mss octets of it) is lost: the third duplicate ACK, or a partial ACK (RFC 6582 3.2), or what
+  // RFC 6675 step 4.1 asks for. Returns the octets newly marked.
   std::uint32_t mark_first_lost(Scoreboard&, std::uint32_t mss);
   // The retransmission timer expired: all that is not sacked is lost and waits. Sacked marks are dropped as well when
   // `forget_sacks` or when the first record is sacked (reneging, RFC 2018 8): everything is sent again then. Kept
   // otherwise (RFC 6675 5.1). O(records), once a timeout.
   void on_rto(Scoreboard&, bool forget_sacks);
 
-  // The lowest record that is lost and not yet sent again, cut to at most `mss` octets; kNoIndex: none (or no record free
-  // to cut with). RFC 6675 NextSeg() rule (1). FIN counts as an octet.
+  // The lowest record that is lost and not yet sent again, cut to at most `mss` octets; kNoIndex: none (or no record
+  // free to cut with). RFC 6675 NextSeg() rule (1). FIN counts as an octet.
   std::uint32_t next_to_retransmit(Scoreboard&, std::uint32_t mss);
   // The oldest unacknowledged record, and the newest (tail probe), cut likewise; kNoIndex when empty or sacked.
   std::uint32_t first(Scoreboard&, std::uint32_t mss);

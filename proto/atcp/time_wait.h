@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// TimeWaitTable: connections in TIME-WAIT, 96 octets each instead of a connection's slot. They expire in the order in which
-// they came (every entry waits equally long), so a list is the timer. When the table is full the oldest makes room: a
-// peer that opens and closes quickly shortens the wait, it does not exhaust memory.
+// TimeWaitTable: connections in TIME-WAIT, 96 octets each instead of a connection's slot. They expire in the order in
+// which they came (every entry waits equally long), so a list is the timer. When the table is full the oldest makes
+// room: a peer that opens and closes quickly shortens the wait, it does not exhaust memory.
 //
-// What an arriving segment does to an entry is the engine's matter (RFC 9293 3.10.7.4, RFC 1337); may_reuse() answers the
-// one question of RFC 6191: does this SYN start a new incarnation?
+// What an arriving segment does to an entry is the engine's matter (RFC 9293 3.10.7.4, RFC 1337); may_reuse() answers
+// the one question of RFC 6191: does this SYN start a new incarnation?
 #pragma once
 
 #include <cstdint>
@@ -24,21 +24,21 @@ namespace netchan::atcp {
 
 struct TimeWaitEntry {
   wire::FlowKey key;
-  TcpSeq snd_nxt;                       // SEG.SEQ of the ACKs that we repeat
-  TcpSeq rcv_nxt;                       // behind the peer's FIN
-  std::uint32_t ts_recent = 0;          // the peer's last timestamp (RFC 7323)
-  std::uint32_t timestamp_offset = 0;   // of ours
-  std::uint16_t window = 0;             // as it goes on the wire
+  TcpSeq snd_nxt;                      // SEG.SEQ of the ACKs that we repeat
+  TcpSeq rcv_nxt;                      // behind the peer's FIN
+  std::uint32_t ts_recent = 0;         // the peer's last timestamp (RFC 7323)
+  std::uint32_t timestamp_offset = 0;  // of ours
+  std::uint16_t window = 0;            // as it goes on the wire
   bool timestamps = false;
   std::uint8_t ttl = 64;
   Instant expires_at;
-  Instant replied_at;                   // when an ACK was last repeated (RFC 5961: not more than now and then)
-  IndexLink age;                        // the table's
+  Instant replied_at;  // when an ACK was last repeated (RFC 5961: not more than now and then)
+  IndexLink age;       // the table's
 };
 static_assert(sizeof(TimeWaitEntry) <= 96 && std::is_trivially_copyable_v<TimeWaitEntry>);
 
-// RFC 6191 2: may a SYN with this sequence number and timestamp (has_timestamps) start a new incarnation? Otherwise it is an old
-// duplicate and gets what any unacceptable segment gets.
+// RFC 6191 2: may a SYN with this sequence number and timestamp (has_timestamps) start a new incarnation? Otherwise it
+// is an old duplicate and gets what any unacceptable segment gets.
 bool may_reuse(const TimeWaitEntry&, TcpSeq syn_seq, bool has_timestamps, std::uint32_t timestamp);
 
 class TimeWaitTable {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What atcp's parts cost, in nanoseconds an operation, median of five rounds on one core. Figures to compare within one run;
-// nothing is asserted here.
+// What atcp's parts cost, in nanoseconds an operation, median of five rounds on one core. Figures to compare within one
+// run; nothing is asserted here.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -85,7 +85,8 @@ void flow_tables() {
       for (int k = 0; k < n / 32; ++k) {
         std::array<std::uint32_t, 32> burst;
         for (std::uint32_t& i : burst) laid.part.prefetch(hashes[i = random.below(flows)]);
-        for (const std::uint32_t i : burst) sum += laid.part.find(hashes[i], [&](std::uint32_t slot) { return slot == i; });
+        for (const std::uint32_t i : burst)
+          sum += laid.part.find(hashes[i], [&](std::uint32_t slot) { return slot == i; });
       }
       sink = sum;
     });
@@ -98,7 +99,8 @@ void flow_tables() {
   });
   measure("initial_numbers (SipHash-2-4)", 1'000'000, [](int n) {
     std::uint64_t sum = 0;
-    for (int i = 0; i < n; ++i) sum += initial_numbers(kSecret, tuple(static_cast<std::uint32_t>(i)), Instant{i}).isn.raw();
+    for (int i = 0; i < n; ++i)
+      sum += initial_numbers(kSecret, tuple(static_cast<std::uint32_t>(i)), Instant{i}).isn.raw();
     sink = sum;
   });
   Laid<TimeWaitTable> table(8192u);

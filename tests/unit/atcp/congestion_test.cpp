@@ -36,8 +36,14 @@ TEST_CASE("the initial window is ten segments, RFC 6928") {
   struct Case {
     std::uint32_t mss, cwnd;
   };
-  for (const Case c : {Case{536, 5360}, {1000, 10000}, {1220, 12200}, {1460, 14600}, {2190, 14600}, {4000, 14600},
-                       {8960, 17920}, {1, 10}}) {
+  for (const Case c : {Case{536, 5360},
+                       {1000, 10000},
+                       {1220, 12200},
+                       {1460, 14600},
+                       {2190, 14600},
+                       {4000, 14600},
+                       {8960, 17920},
+                       {1, 10}}) {
     CHECK(CongestionState::initial_window(c.mss) == c.cwnd);
     CHECK(started(Congestion::cubic, c.mss).cwnd == c.cwnd);
   }
@@ -241,7 +247,8 @@ TEST_CASE("CUBIC: K of RFC 9438's equation 2, and cwnd follows the curve through
 
 TEST_CASE("CUBIC: a table of windows over time, W_max 1000 segments, RTT 100 ms") {
   // W_cubic(t) = 0.4 (t - 9.086)^3 + 1000 at t = 1, 2, ... s, computed apart from this code.
-  constexpr double kExpected[] = {788.5, 857.7, 909.9, 947.3, 972.7, 988.2, 996.4, 999.5, 1000.0, 1000.3, 1002.8, 1009.9};
+  constexpr double kExpected[] = {788.5, 857.7, 909.9,  947.3,  972.7,  988.2,
+                                  996.4, 999.5, 1000.0, 1000.3, 1002.8, 1009.9};
   CongestionState state = started(Congestion::cubic);
   state.cwnd = 1000 * kMss;
   state.on_loss({}, state.cwnd);
@@ -353,15 +360,25 @@ TEST_CASE("whatever happens, the window stays between one segment and 2^30") {
       const std::uint32_t flight = random.below(std::max(state.cwnd, 1u) * 2);
       const std::uint32_t before = state.cwnd;
       switch (random.below(40)) {
-        case 0: state.on_loss(now, flight); break;
-        case 1: state.on_recovered(); break;
-        case 2: state.on_rto(now, flight, random.below(2) == 0); break;
-        case 3: state.on_idle(now, Duration{static_cast<std::int64_t>(random.next() >> 30)}, ms(1 + random.below(1000))); break;
-        case 4: state.set_mss(1 + random.below(9000)); break;
+        case 0:
+          state.on_loss(now, flight);
+          break;
+        case 1:
+          state.on_recovered();
+          break;
+        case 2:
+          state.on_rto(now, flight, random.below(2) == 0);
+          break;
+        case 3:
+          state.on_idle(now, Duration{static_cast<std::int64_t>(random.next() >> 30)}, ms(1 + random.below(1000)));
+          break;
+        case 4:
+          state.set_mss(1 + random.below(9000));
+          break;
         default: {
           const std::uint32_t octets = random.below(state.cwnd + 1);
-          state.on_ack(now, {octets, 1 + random.below(20), Duration{static_cast<std::int64_t>(random.next() >> 34)}, flight,
-                             random.below(8) != 0});
+          state.on_ack(now, {octets, 1 + random.below(20), Duration{static_cast<std::int64_t>(random.next() >> 34)},
+                             flight, random.below(8) != 0});
           // NewReno may add one segment when an ACK completes a window.
           REQUIRE(state.cwnd - before <= octets + (state.algorithm == Congestion::newreno ? state.mss : 1));
         }

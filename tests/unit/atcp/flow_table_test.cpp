@@ -81,7 +81,8 @@ TEST_CASE("a million tuples that a peer chose: the longest probe is 16 cells at 
   constexpr std::uint32_t kFlows = 1'000'000;
   FlowTable table;
   PartMemory memory(table, kFlows);
-  // A peer's choices: consecutive ports and addresses, or those that meet under an unkeyed hash; SipHash sees no difference.
+  // A peer's choices: consecutive ports and addresses, or those that meet under an unkeyed hash; SipHash sees no
+  // difference.
   for (std::uint32_t i = 0; i < kFlows; ++i) table.insert(flow_hash(kSecret, tuple(i)), i);
   table.check();
   CHECK(table.longest_probe() <= 16);

@@ -153,8 +153,8 @@ TEST_CASE("greedy peers cannot take the last ranges from the others") {
   CHECK(pool.free() == kCapacity);
 }
 
-// The byte oracle: what a peer sends is a function of position and of which copy it is; the receiver's log gets what is to be
-// placed; below RCV.NXT nothing may change any more, and every octet there must have been placed.
+// The byte oracle: what a peer sends is a function of position and of which copy it is; the receiver's log gets what is
+// to be placed; below RCV.NXT nothing may change any more, and every octet there must have been placed.
 TEST_CASE("random segments against a byte oracle") {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     CAPTURE(seed);
@@ -162,16 +162,16 @@ TEST_CASE("random segments against a byte oracle") {
     constexpr std::uint64_t kStream = 4000;
     const std::uint32_t per_connection = seed % 3 == 0 ? 4 : 256;
     Receiver r(seed % 5 == 0 ? 6 : 4096, per_connection);
-    std::vector<int> log(kStream, 0);         // which copy lies here; 0: none
-    std::vector<bool> held(kStream, false);   // the model's knowledge
+    std::vector<int> log(kStream, 0);        // which copy lies here; 0: none
+    std::vector<bool> held(kStream, false);  // the model's knowledge
     std::vector<int> delivered;
     for (int copy = 1; r.next < kStream; ++copy) {
       const std::uint64_t window = 300;
       std::uint64_t position = r.next + random.below(window);
       position -= std::min<std::uint64_t>(position, random.below(60));
       if (random.below(6) == 0) position = r.next;
-      const auto length = static_cast<std::uint32_t>(
-          std::min<std::uint64_t>(random.below(random.below(4) == 0 ? 200 : 20), kStream - std::min(position, kStream)));
+      const auto length = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+          random.below(random.below(4) == 0 ? 200 : 20), kStream - std::min(position, kStream)));
       const std::uint64_t before = r.next;
       const Insertion i = r.insert(position, length);
 

@@ -42,8 +42,8 @@ TEST_CASE("a further sample changes RTTVAR first, then SRTT, RFC 6298 (2.3)") {
   rtt.start(params());
   rtt.sample(at_ms(0), ms(100), params());
   rtt.sample(at_ms(100), ms(180), params());
-  CHECK(rtt.rttvar.ns == 50'000'000 * 3 / 4 + 80'000'000 / 4);    // 57.5 ms, with the old SRTT
-  CHECK(rtt.srtt.ns == 100'000'000 * 7 / 8 + 180'000'000 / 8);    // 110 ms
+  CHECK(rtt.rttvar.ns == 50'000'000 * 3 / 4 + 80'000'000 / 4);  // 57.5 ms, with the old SRTT
+  CHECK(rtt.srtt.ns == 100'000'000 * 7 / 8 + 180'000'000 / 8);  // 110 ms
   CHECK(rtt.rto(params()) == ms(110 + 230));
   rtt.sample(at_ms(200), ms(50), params());  // and downwards
   CHECK(rtt.rttvar.ns == 57'500'000 * 3 / 4 + 60'000'000 / 4);
@@ -119,7 +119,8 @@ TEST_CASE("no sample, however absurd, gives a timeout outside of its limits") {
   Random random(1);
   for (int i = 0; i < 100'000; ++i) {
     const auto value = static_cast<std::int64_t>(random.next() >> (1 + random.below(62)));
-    rtt.sample(Instant{i}, Duration{std::min(value, std::int64_t{1} << 58)} - Duration{random.below(1000)}, p, random.below(5));
+    rtt.sample(Instant{i}, Duration{std::min(value, std::int64_t{1} << 58)} - Duration{random.below(1000)}, p,
+               random.below(5));
     if (random.below(3) == 0) rtt.back_off();
     CHECK(rtt.srtt.ns > 0);
     CHECK(rtt.rttvar.ns >= 0);
