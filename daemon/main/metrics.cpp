@@ -9,6 +9,10 @@ namespace netchan {
 
 void Daemon::open_metrics() {
   const auto keep = [this](metrics::Registration r) { registrations_.push_back(std::move(r)); };
+  const auto chunks = [&](metrics::Labels labels, auto read) {
+    keep(registry_.add_gauge("netchan_chunks", "Chunks by place; their sum is netchan_memory_chunks.", std::move(labels),
+                             [read] { return static_cast<double>(read()); }));
+  };
   for (std::uint32_t w = 0; w < workers_.size(); ++w) {
     const worker::Worker& worker = *workers_[w];
     const metrics::Labels label = {{"worker", std::to_string(w)}};
@@ -20,8 +24,9 @@ void Daemon::open_metrics() {
                              [&worker] { return static_cast<double>(worker.connections()); }));
     keep(registry_.add_gauge("netchan_worker_asleep", "1 while the worker sleeps.", label,
                              [&worker] { return worker.asleep() ? 1.0 : 0.0; }));
-    keep(registry_.add_gauge("netchan_worker_free_chunks", "Chunks in the worker's cache.", label,
-                             [&worker] { return static_cast<double>(worker.free_chunks()); }));
+    // Every chunk is in one of these places (or in work for a moment): their sum is netchan_memory_chunks.
+    chunks({{"place", "cache"}, label[0]}, [&worker] { return worker.free_chunks(); });
+    chunks({{"place", "foreign"}, label[0]}, [&worker] { return worker.foreign_chunks(); });
     keep(registry_.add_counter("netchan_worker_cpu_seconds_total", "CPU time of the worker's thread.", label,
                                [&worker] { return static_cast<double>(worker.cpu_ns()) * 1e-9; }));
     for (const worker::WorkerPort& p : worker.ports()) {
@@ -29,6 +34,9 @@ void Daemon::open_metrics() {
       const std::string queue = std::to_string(port.spec().queue);
       const metrics::Labels port_label = {{"interface", port.spec().interface}, {"queue", queue}};
       keep(registry_.add_row("port", port_label, port.counters()));
+      chunks({{"place", "fill"}, port_label[0], port_label[1]}, [c = p.chunks.get()] { return c->fill.get(); });
+      chunks({{"place", "rx"}, port_label[0], port_label[1]}, [c = p.chunks.get()] { return c->rx.get(); });
+      chunks({{"place", "tx"}, port_label[0], port_label[1]}, [c = p.chunks.get()] { return c->tx.get(); });
       keep(registry_.add_port_mode(port.spec().interface, port.spec().queue, port::name(port.effective_mode())));
       keep(registry_.add_collector([&port, port_label](metrics::Sink& sink) {
         const port::KernelStatistics s = port.kernel_statistics();
@@ -43,6 +51,8 @@ void Daemon::open_metrics() {
       }));
     }
   }
+  chunks({{"place", "homeward"}}, [this] { return home_rings_->in_flight(); });
+  chunks({{"place", "handoff"}}, [this] { return handoff_->in_flight(); });
   for (const Interface& i : interfaces_)
     keep(registry_.add_verdicts(i.name, [steering = i.steering.get()] { return steering->verdicts(); }));
   keep(registry_.add_row("session", {}, sessions_->counters()));

@@ -31,6 +31,11 @@ class HandoffRings {
       rings_.push_back(std::make_unique<SpscRing<HandedFrame>>(i / workers == i % workers ? 0 : kCapacityLog2));
   }
   std::uint32_t workers() const { return workers_; }
+  std::uint32_t in_flight() const {  // in all rings; a moment's truth
+    std::uint32_t total = 0;
+    for (const auto& ring : rings_) total += ring->size();
+    return total;
+  }
   SpscRing<HandedFrame>& ring(std::uint32_t from, std::uint32_t to) { return *rings_[from * workers_ + to]; }
 
  private:

@@ -29,6 +29,8 @@ struct WorkerPort {
   std::unique_ptr<port::Port> port;
   wire::RxChecksum checksum = wire::RxChecksum::verify;
   port::PortState state = port::PortState::up;
+  struct Chunks { Counter fill, rx, tx; };
+  std::unique_ptr<Chunks> chunks = std::make_unique<Chunks>();  // with the kernel, as gauges for other threads
 };
 
 class Ingress {

@@ -145,6 +145,12 @@ void Worker::now_and_then(Instant now) {
   streams_.refresh_statistics(now);
   connections_.set(engine_.connection_count());
   free_chunks_.set(cache_.free_count());
+  foreign_chunks_.set(cache_.foreign_count());
+  for (const WorkerPort& p : ports_) {
+    p.chunks->fill.set(p.port->chunks_in_fill());
+    p.chunks->rx.set(p.port->chunks_in_rx());
+    p.chunks->tx.set(p.port->chunks_in_tx());
+  }
   cpu_ns_.set(static_cast<std::uint64_t>(clock::thread_cpu_time().ns));
   if (stopping_) {
     bool output = false;

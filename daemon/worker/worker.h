@@ -65,7 +65,8 @@ class Worker {
   bool asleep() const { return asleep_.get() != 0; }
   std::uint64_t connections() const { return connections_.get(); }
   std::uint64_t cpu_ns() const { return cpu_ns_.get(); }
-  std::uint64_t free_chunks() const { return free_chunks_.get(); }
+  std::uint64_t free_chunks() const { return free_chunks_.get(); }        // in the cache
+  std::uint64_t foreign_chunks() const { return foreign_chunks_.get(); }  // put aside to be sent home
 
  private:
   void run();
@@ -84,7 +85,7 @@ class Worker {
   WorkerCounters counters_;
   atcp::AtcpCounters atcp_counters_;
   wire::DropCounters drops_;
-  Counter asleep_, connections_, cpu_ns_, free_chunks_;
+  Counter asleep_, connections_, cpu_ns_, free_chunks_, foreign_chunks_;
   std::vector<WorkerPort> ports_;
   PortMap port_map_;
   std::unique_ptr<std::byte, void (*)(void*)> engine_memory_;

@@ -59,7 +59,6 @@ def test_a_killed_client_resets_its_peer_and_its_memory_comes_back(netchand, bui
 
 def test_clients_that_die_one_after_another_leave_no_chunk_behind(netchand, build):
     daemon = netchand([listen_flow("inbound", 9000)])
-    settled = None
     for _ in range(10):
         client = cat(daemon, build, "inbound", source=ENDLESS)
         with attached(daemon, 9000) as sock:
@@ -67,17 +66,14 @@ def test_clients_that_die_one_after_another_leave_no_chunk_behind(netchand, buil
             client.send_signal(signal.SIGKILL)
             client.wait()
             assert reset_of(sock)
-        free = until(lambda: free_chunks_at_rest(daemon), words="the chunks do not settle")
-        if settled is None:
-            settled = free
-        assert free == settled
+        until(lambda: every_chunk_is_home(daemon), words="chunks are missing")
 
 
-def free_chunks_at_rest(daemon):
-    """The number of free chunks once two looks agree; 0: not yet."""
-    first = daemon.metrics().sum("netchan_worker_free_chunks")
-    second = daemon.metrics().sum("netchan_worker_free_chunks")
-    return first if first == second else 0
+def every_chunk_is_home(daemon):
+    """Caches, rings and the kernel hold all chunks there are, and nothing is being sent."""
+    metrics = daemon.metrics()
+    return (metrics.sum("netchan_chunks") == metrics.sum("netchan_memory_chunks")
+            and metrics.sum("netchan_chunks", place="tx") == 0)
 
 
 def test_a_killed_daemon_leaves_nothing_and_its_clients_know_and_the_next_one_serves(netchand, build, folder, lab):
