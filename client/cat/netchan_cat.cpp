@@ -97,7 +97,6 @@ class Cat {
                        {output_waiting_ ? output_.fd() : -1, POLLOUT, 0}};
       if (::poll(wait, 3, -1) < 0 && errno != EINTR) return system("poll");
       stdin_ready_ = (wait[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
-      log_full_ = log_full_ && (wait[0].revents & POLLIN) == 0;
     }
     return exit_done;
   }
@@ -183,7 +182,11 @@ class Cat {
   int events() {
     nc_event batch[16];
     const int n = nc_channel_poll(channel_, batch, 16, 0);
-    for (int i = 0; i < n; ++i) moved_ = moved_ || batch[i].stream == stream_;
+    for (int i = 0; i < n; ++i) {
+      if (batch[i].stream != stream_) continue;
+      moved_ = true;
+      if (batch[i].kind == NC_EVENT_WRITABLE) log_full_ = false;
+    }
     return n < 0 && !finished() ? n : 0;
   }
 

@@ -9,6 +9,33 @@
 using namespace netchan;
 using namespace netchan::client;
 
+namespace {
+
+// The deadline is for the question's way to the daemon only.
+int dial(nc_flow* flow, nc_stream** stream, Deadline deadline) {
+  if (flow == nullptr || stream == nullptr || flow->kind != shm::FlowKind::tcp_connect) return NC_INVALID;
+  nc_channel& c = *flow->channel;
+  if (c.gone != 0) return c.gone;
+  auto* s = static_cast<nc_stream*>(std::calloc(1, sizeof(nc_stream)));
+  if (s == nullptr) return NC_NO_MEMORY;
+  s->channel = &c;
+  s->flow = flow;
+  s->send_status = NC_NOT_CONNECTED;
+  s->correlation = ++c.correlations;
+  shm::MessageWriter message(shm::Message::dial, s->correlation);
+  const int status = send_message(c, message.number(shm::Tag::flow_number, flow->number), deadline);
+  if (status != 0) {
+    std::free(s);
+    return status;
+  }
+  s->dial_next = c.dials;
+  c.dials = s;
+  *stream = s;
+  return 0;
+}
+
+}  // namespace
+
 extern "C" {
 
 int nc_attach(nc_channel* channel, const char* flow_name, nc_flow** flow) {
@@ -107,32 +134,12 @@ int nc_accept_wait(nc_flow* flow, nc_stream** stream, struct sockaddr_storage* p
   }
 }
 
-int nc_dial(nc_flow* flow, nc_stream** stream) {
-  if (flow == nullptr || stream == nullptr || flow->kind != shm::FlowKind::tcp_connect) return NC_INVALID;
-  nc_channel& c = *flow->channel;
-  if (c.gone != 0) return c.gone;
-  auto* s = static_cast<nc_stream*>(std::calloc(1, sizeof(nc_stream)));
-  if (s == nullptr) return NC_NO_MEMORY;
-  s->channel = &c;
-  s->flow = flow;
-  s->send_status = NC_NOT_CONNECTED;
-  s->correlation = ++c.correlations;
-  shm::MessageWriter dial(shm::Message::dial, s->correlation);
-  const int status = send_message(c, dial.number(shm::Tag::flow_number, flow->number), Deadline(0));
-  if (status != 0) {
-    std::free(s);
-    return status;
-  }
-  s->dial_next = c.dials;
-  c.dials = s;
-  *stream = s;
-  return 0;
-}
+int nc_dial(nc_flow* flow, nc_stream** stream) { return dial(flow, stream, Deadline(0)); }
 
 int nc_dial_wait(nc_flow* flow, nc_stream** stream, int timeout_ms) {
   nc_stream* s = nullptr;
   const Deadline deadline(timeout_ms);
-  int status = nc_dial(flow, &s);
+  int status = dial(flow, &s, deadline);
   if (status != 0) return status;
   nc_channel& c = *flow->channel;
   while (s->send_status == NC_NOT_CONNECTED && status == 0) status = progress(c, deadline);

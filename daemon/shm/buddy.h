@@ -50,7 +50,8 @@ class Buddy {
 
   void free(std::uint64_t offset) {
     auto at = static_cast<std::uint32_t>(offset >> kGrainLog2);
-    CHECK(at < nodes_.size() && (nodes_[at].state & kUsed) != 0);
+    CHECK(at < nodes_.size());
+    CHECK((nodes_[at].state & kUsed) != 0);
     std::uint32_t order = nodes_[at].state & kOrderMask;
     nodes_[at].state = 0;
     for (; order + 1 < kOrders; ++order) {

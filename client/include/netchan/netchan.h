@@ -6,6 +6,9 @@
  * the channel has attached. A *stream* is one TCP connection of a flow. Nothing blocks unless a timeout is given; the
  * channel's descriptor works in poll and epoll.
  *
+ * Memory is shared with the daemon: a channel does not survive fork() (the child must not use it; its mappings are not
+ * there), and payload is not in core dumps.
+ *
  * Threads: a channel and everything that belongs to it is used by one thread at a time; different channels are independent.
  * Errors: functions return 0 (or a count) or a negative nc_status; nc_strerror explains each.
  * Option and information structs begin with `size` = sizeof(struct), so that they can grow.
@@ -63,13 +66,14 @@ typedef struct nc_channel_options {
 NC_API int nc_channel_open(const nc_channel_options *options, nc_channel **channel);
 /* Streams that were closed with nc_close still deliver what is committed; others are reset. */
 NC_API void nc_channel_close(nc_channel *);
-/* Readable when nc_channel_poll has something. Use it level-triggered. */
+/* Readable when nc_channel_poll has something. Use it level-triggered, and call nc_channel_flush (or nc_channel_poll) before
+ * you sleep on it. A program that never asks for it spares the daemon the doorbell while it spins in nc_channel_poll. */
 NC_API int nc_channel_fd(const nc_channel *);
-/* What the daemon said last, for people; never NULL. */
+/* What the daemon said last, for people; never NULL. With NULL: why the last nc_channel_open of this thread failed. */
 NC_API const char *nc_channel_error(const nc_channel *);
 
 typedef enum nc_event_kind {
-	NC_EVENT_READABLE = 1, /* stream: octets or the end are there */
+	NC_EVENT_READABLE = 1, /* stream: octets have come, or the end; told once, so read until NC_AGAIN or remember */
 	NC_EVENT_WRITABLE,     /* stream: space after NC_FULL */
 	NC_EVENT_CONNECTED,    /* stream: a dial succeeded */
 	NC_EVENT_ACCEPTABLE,   /* flow: nc_accept has a stream */
@@ -85,8 +89,9 @@ typedef struct nc_event {
 	void *user;        /* the stream's, else the flow's user pointer */
 } nc_event;
 
-/* Takes up to `capacity` events. timeout_ms: 0 looks once, -1 waits for ever. Returns their number or a status. Everything
- * committed so far is flushed first. */
+/* Takes up to `capacity` events. timeout_ms: 0 looks once, -1 waits for ever. Returns their number (0: the time is over) or
+ * a status: NC_SYSTEM with errno EINTR after a signal, and once NC_EVENT_DAEMON_GONE was taken, NC_DAEMON_GONE. Everything
+ * committed so far is flushed first. Events of one stream stand together; after nc_close skip the rest of them. */
 NC_API int nc_channel_poll(nc_channel *, nc_event *events, int capacity, int timeout_ms);
 /* Tells the daemon about commits and consumed octets; nc_channel_poll does it too. One fence, at most one system call. */
 NC_API int nc_channel_flush(nc_channel *);
@@ -101,10 +106,12 @@ NC_API int nc_flow_is_listener(const nc_flow *);
 
 /* NC_AGAIN when no stream waits. `peer` (may be NULL) gets the peer's address. */
 NC_API int nc_accept(nc_flow *, nc_stream **stream, struct sockaddr_storage *peer);
-/* Opens a connection of a `tcp: connect` flow. Returns at once; NC_EVENT_CONNECTED or NC_EVENT_CLOSED follows. */
+/* Opens a connection of a `tcp: connect` flow. Returns at once; NC_EVENT_CONNECTED or NC_EVENT_CLOSED follows. NC_AGAIN: the
+ * daemon has not taken the commands before it yet (it takes some 1000 a second from each user). */
 NC_API int nc_dial(nc_flow *, nc_stream **stream);
 
-/* Blocking helpers. timeout_ms: -1 waits for ever. They handle events of this channel meanwhile; none is lost. */
+/* Blocking helpers. timeout_ms: -1 waits for ever. What happens meanwhile stays for nc_channel_poll; nothing is lost. A
+ * signal ends them with NC_SYSTEM, errno EINTR. */
 NC_API int nc_accept_wait(nc_flow *, nc_stream **stream, struct sockaddr_storage *peer, int timeout_ms);
 NC_API int nc_dial_wait(nc_flow *, nc_stream **stream, int timeout_ms);
 
@@ -114,7 +121,8 @@ NC_API int nc_dial_wait(nc_flow *, nc_stream **stream, int timeout_ms);
  * the commit. NC_FULL: ask again after NC_EVENT_WRITABLE. */
 NC_API int nc_reserve(nc_stream *, size_t least, void **span, size_t *size);
 #define NC_FLUSH 1u /* nc_channel_flush at once */
-/* The first `size` octets of the reserved span are sent. */
+/* The first `size` octets of the reserved span are sent. Without NC_FLUSH a daemon that rests hears of it at the next
+ * nc_channel_flush or nc_channel_poll, so that many small commits cost one notice. nc_send in between ends a reservation. */
 NC_API int nc_commit(nc_stream *, size_t size, unsigned flags);
 /* Copies; returns how many octets were taken (may be fewer than `size`), or NC_FULL. */
 NC_API int64_t nc_send(nc_stream *, const void *octets, size_t size, unsigned flags);
@@ -128,14 +136,14 @@ typedef struct nc_span {
 	size_t size;
 } nc_span;
 
-/* Up to two spans (the log may wrap) of octets that are there and not consumed, in place; valid until they are consumed. Returns the number of
- * spans, NC_AGAIN, NC_END or NC_RESET. */
+/* Up to two spans (the log may wrap) of octets that are there and not consumed, in place; valid until they are consumed.
+ * Returns the number of spans, NC_AGAIN, NC_END or NC_RESET. */
 NC_API int nc_peek(nc_stream *, nc_span spans[2]);
 /* Frees the first `size` octets: the peer's window opens by so much. */
 NC_API int nc_consume(nc_stream *, size_t size);
 /* Copies and consumes; returns the number of octets, 0 at the end of the peer's stream, or a status. */
 NC_API int64_t nc_recv(nc_stream *, void *octets, size_t size, unsigned flags);
-/* Blocking. Returns as nc_recv does. */
+/* Blocking. Returns as nc_recv does, or NC_TIMEOUT. */
 NC_API int64_t nc_recv_wait(nc_stream *, void *octets, size_t size, int timeout_ms);
 
 /* ---- streams: ending and looking -------------------------------------------------------------------------------------- */
