@@ -39,16 +39,19 @@ struct Field {
   std::vector<Value> (*get)(const void* owner) = nullptr;   // none: not set
   void* (*open)(void* owner) = nullptr;                     // section: its struct; a list of them: a new one
 
-  constexpr Field required() const { return with([](Field& f) { f.presence = Presence::required; }); }
-  constexpr Field only(Side s) const { return with([s](Field& f) { f.side = s; }); }
-  constexpr Field shown(std::string_view first, std::string_view second = {}) const {
-    return with([=](Field& f) { f.example = first, f.second_example = second; });
-  }
-
- private:
-  constexpr Field with(auto change) const {
+  constexpr Field required() const {
     Field copy = *this;
-    change(copy);
+    copy.presence = Presence::required;
+    return copy;
+  }
+  constexpr Field only(Side s) const {
+    Field copy = *this;
+    copy.side = s;
+    return copy;
+  }
+  constexpr Field shown(std::string_view first, std::string_view second = {}) const {
+    Field copy = *this;
+    copy.example = first, copy.second_example = second;
     return copy;
   }
 };

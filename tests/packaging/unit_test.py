@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
 """The installed files do what they are for: the unit is one that systemd takes, exposes no more than 2.0, and names a
 configuration that loads; sysusers and tmpfiles make what the unit and the configuration speak of.
