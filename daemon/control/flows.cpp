@@ -48,8 +48,25 @@ const SteeredInterface* Flows::steered(std::uint32_t ifindex) const {
 }
 
 void Flows::update(const route::RouteView& view, bool starting) {
+  update_addresses(view);
   for (std::uint32_t f = 0; f < state_.size(); ++f)
     config_.flows[f].tcp.listen ? update_listen(f, view, starting) : update_connect(f, view, starting);
+}
+
+void Flows::update_addresses(const route::RouteView& view) {
+  for (SteeredInterface& i : interfaces_) {
+    std::vector<wire::Address> now;
+    for (const route::LocalAddress& a : view.addresses)
+      if (a.ifindex == i.ifindex) now.push_back(a.address);
+    const auto in = [](const std::vector<wire::Address>& all, const wire::Address& a) {
+      return std::find(all.begin(), all.end(), a) != all.end();
+    };
+    for (const wire::Address& a : i.addresses)
+      if (!in(now, a)) i.steering->remove_address(a, 0);
+    for (const wire::Address& a : now)
+      if (!in(i.addresses, a)) i.steering->add_address(a, 0);
+    i.addresses = std::move(now);
+  }
 }
 
 void Flows::waiting(std::uint32_t flow, const std::string& what) {
@@ -58,18 +75,27 @@ void Flows::waiting(std::uint32_t flow, const std::string& what) {
   log::warning("flow " + config_.flows[flow].name + ": " + what + "; waiting for it");
 }
 
-void Flows::reserve(std::uint32_t flow, const wire::Address& local, std::uint16_t first, std::uint16_t last, bool starting) {
+// What the system refuses is the operator's to mend: at start it ends the daemon, later the flow waits.
+void Flows::refused(std::uint32_t flow, const std::string& what, bool starting) {
+  const config::Flow& f = config_.flows[flow];
+  state_[flow].reserved = false;
+  if (starting) throw config::Error(config::explain(config_, f.place, "flow " + f.name + ": " + what, ""), 1);
+  waiting(flow, what);
+}
+
+// Takes the flow's local ports from the kernel, then has its packets steered.
+void Flows::own(std::uint32_t flow, const wire::Address& local, std::uint16_t first, std::uint16_t last, bool starting,
+                const std::function<void()>& add_rules) {
   FlowState& s = state_[flow];
   try {
     s.reservations.clear();
     s.reservations.emplace_back(local, first, last);
+    add_rules();
     s.reserved = true;
     if (s.said_waiting) log::notice("flow " + config_.flows[flow].name + ": serves now");
     s.said_waiting = false;
   } catch (const std::runtime_error& e) {
-    const config::Flow& f = config_.flows[flow];
-    if (starting) throw config::Error(config::explain(config_, f.place, "flow " + f.name + ": " + e.what(), ""), 1);
-    waiting(flow, e.what());
+    refused(flow, e.what(), starting);
   }
 }
 
@@ -85,10 +111,10 @@ void Flows::update_listen(std::uint32_t flow, const route::RouteView& view, bool
     waiting(flow, "no interface of `interfaces:` has its listen address");
     return;
   }
-  reserve(flow, local, f.tcp.endpoint.port, f.tcp.endpoint.port, starting);
-  if (!state_[flow].reserved) return;
-  for (const SteeredInterface& i : interfaces_)
-    if (serves(i)) i.steering->add_listener(local, f.tcp.endpoint.port, 0, flow);
+  own(flow, local, f.tcp.endpoint.port, f.tcp.endpoint.port, starting, [&] {
+    for (const SteeredInterface& i : interfaces_)
+      if (serves(i)) i.steering->add_listener(local, f.tcp.endpoint.port, 0, flow);
+  });
 }
 
 void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, bool starting) {
@@ -105,12 +131,12 @@ void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, boo
     if (const auto* old = steered(s.ifindex)) old->steering->remove_connect(s.local, key->remote, key->remote_port, 0);
     s.reserved = false;
   }
-  reserve(flow, key->local, f.tcp.local_ports.first, f.tcp.local_ports.last, starting);
-  if (!s.reserved) return;
   s.local = key->local;
   s.ifindex = key->interface;
-  steered(s.ifindex)->steering->add_connect(s.local, key->remote, key->remote_port, 0, f.tcp.local_ports.first,
-                                            f.tcp.local_ports.last);
+  const config::PortRange& ports = f.tcp.local_ports;
+  own(flow, key->local, ports.first, ports.last, starting, [&] {
+    steered(s.ifindex)->steering->add_connect(s.local, key->remote, key->remote_port, 0, ports.first, ports.last);
+  });
 }
 
 std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::RouteView& view, std::string& why) const {

@@ -8,7 +8,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +27,7 @@ struct SteeredInterface {
   std::string name;
   std::uint32_t ifindex = 0;
   port::Steering* steering = nullptr;
+  std::vector<wire::Address> addresses;  // what the program takes for the host's own: where wildcard listeners listen
 };
 
 // The flows' `clients:` resolved to numbers. Throws config::Error for names that the host does not know.
@@ -52,9 +53,12 @@ class Flows {
     std::vector<route::PortReservation> reservations;  // one
   };
 
+  void update_addresses(const route::RouteView&);
   void update_listen(std::uint32_t flow, const route::RouteView&, bool starting);
   void update_connect(std::uint32_t flow, const route::RouteView&, bool starting);
-  void reserve(std::uint32_t flow, const wire::Address&, std::uint16_t first, std::uint16_t last, bool starting);
+  void own(std::uint32_t flow, const wire::Address& local, std::uint16_t first, std::uint16_t last, bool starting,
+           const std::function<void()>& add_rules);
+  void refused(std::uint32_t flow, const std::string& what, bool starting);
   void waiting(std::uint32_t flow, const std::string& what);
   const SteeredInterface* steered(std::uint32_t ifindex) const;
 

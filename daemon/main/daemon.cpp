@@ -20,6 +20,8 @@ namespace {
 // Free chunks of each port that only its fill ring may take.
 constexpr std::uint32_t kFillReserve = 256;
 
+constexpr std::uint32_t kLinkHeader = 14;
+
 template <class T>
 T random_value() {
   T value;
@@ -126,6 +128,7 @@ void Daemon::open_interfaces() {
     throw std::runtime_error("memory.hugepages: yes, but there are not enough free huge pages (see /proc/meminfo, vm.nr_hugepages)");
   log::info("memory: " + std::to_string(umem_->size() >> 20) + " MiB in " + std::to_string(umem_->chunk_count()) + " chunks of " +
             std::to_string(umem_->chunk_size()) + (umem_->hugepages() ? ", huge pages" : ", no huge pages"));
+  if (config_.memory.hugepages == config::HugePages::automatic && !umem_->fallback().empty()) log::info("memory: " + umem_->fallback());
   home_rings_ = std::make_unique<netalloc::HomeRings>(*umem_);
   for (std::uint32_t w = 0; w < workers; ++w)
     caches_.push_back(std::make_unique<netalloc::ChunkCache>(*umem_, *home_rings_, w, kFillReserve * ports_of[w]));
@@ -136,6 +139,9 @@ void Daemon::open_interfaces() {
   for (std::size_t n = 0; n < devices.size(); ++n) {
     const config::Interface& i = config_.interfaces[n];
     const port::Device& device = devices[n];
+    if (const std::uint32_t longest = port::max_frame(config_.memory.chunk) - kLinkHeader; device.mtu > longest)
+      log::warning("interface " + i.name + ": its MTU of " + std::to_string(device.mtu) + " does not fit into a chunk: packets above " +
+                   std::to_string(longest) + " octets are dropped; set its MTU lower or memory.chunk to 4096");
     Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode))};
     for (std::uint32_t q = 0; q < device.queues; ++q) {
       const std::uint32_t w = dealt++ % workers;
@@ -157,7 +163,7 @@ void Daemon::open_interfaces() {
       log::warning("worker " + std::to_string(w) + " has no queue: there are fewer queues than workers.cores; it will idle");
 
   std::vector<control::SteeredInterface> steered;
-  for (const Interface& i : interfaces_) steered.push_back({i.name, i.ifindex, i.steering.get()});
+  for (const Interface& i : interfaces_) steered.push_back({i.name, i.ifindex, i.steering.get(), {}});
   flows_ = std::make_unique<control::Flows>(config_, std::move(steered));
 }
 
