@@ -31,7 +31,7 @@ int lose(struct __sk_buff *skb)
 	if (bpf_get_prandom_u32() % 1000 >= *per_mille)
 		return TC_ACT_OK;
 	__sync_fetch_and_add(dropped, 1);
-	return TC_ACT_SHOT;
+	return TC_ACT_STOLEN; /* SHOT on the way out would tell the sender, who just tries again */
 }
 
 SEC("xdp")

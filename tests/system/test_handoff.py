@@ -45,11 +45,12 @@ class Peer:
         self.seq, self.ack = 1000, 0
         self.acknowledged = 0
 
-    def send(self, queue, flags, payload=b""):
+    def send(self, queue, flags, payload=b"", offset=5, spoil=0):
+        """`offset` and `spoil` are for segments that nobody should take: a wrong data offset, a wrong checksum."""
         source, target = socket.inet_aton(PEER), socket.inet_aton(ADDRESS["a"])
-        tcp = struct.pack("!HHIIBBHHH", self.local_port, self.port, self.seq & 0xFFFFFFFF, self.ack, 5 << 4, flags, 65535, 0, 0)
+        tcp = struct.pack("!HHIIBBHHH", self.local_port, self.port, self.seq & 0xFFFFFFFF, self.ack, offset << 4, flags, 65535, 0, 0)
         pseudo = source + target + struct.pack("!BBH", 0, 6, len(tcp) + len(payload))
-        tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp + payload)) + tcp[18:]
+        tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp + payload) ^ spoil) + tcp[18:]
         ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 0, 0x4000, 64, 6, 0, source, target)
         ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
         sender = self.senders[queue]

@@ -49,3 +49,13 @@ def test_300_connections_at_once_each_get_their_own_octets_back(netchand, build,
     for sock in socks:
         sock.close()
     assert echo.wait(20) == 0  # it has seen the end of each
+
+
+def test_connections_that_end_at_once_all_reach_the_client_and_end(netchand, build, lab):
+    """The FIN is right behind the handshake's ACK, often in the same burst."""
+    daemon = netchand([listen_flow("echo", 9000)])
+    echo = daemon.client([os.path.join(build, "tests", "bench", "netchan_peer"), "echo", "echo", "--count", 201], stderr=subprocess.PIPE)
+    attached(daemon, 9000).close()
+    for _ in range(200):
+        lab.connect("b", (ADDRESS["a"], 9000)).close()
+    assert echo.wait(20) == 0

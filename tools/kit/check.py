@@ -116,7 +116,7 @@ def system_tests(results, name, *options, label="system tests"):
         junit = os.path.join(LOGS, f"{label.replace(' ', '-')}.xml")
         if os.path.exists(junit):
             os.remove(junit)
-        command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}",
+        command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}/tests/system", f"--junitxml={junit}",
                    f"--build={os.path.join(BUILD, name)}", *options, os.path.join(ROOT, "tests", "system")]
         run(command, f"{label.replace(' ', '-')}.log")
         if not os.path.exists(junit):
