@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <future>
@@ -73,6 +74,8 @@ struct EchoOptions {
   std::uint32_t accepts = 1;      // connections that "come" when a listening flow is attached
   bool discard = false;           // take what is sent, send nothing back
   std::size_t chunk = 0;          // move at most so many octets of a stream in one iteration; 0: all
+  std::size_t source = 0;         // nothing comes back, but messages of so many octets come without end
+  bool spin = false;              // never sleep
 };
 
 class EchoWorker : public Thread {
@@ -127,7 +130,7 @@ class EchoWorker : public Thread {
     for (Echo& s : lanes_[client].streams) end(*lanes_[client].lane, s, shm::CloseCode::reset_by_peer);
   }
 
-  std::atomic<std::uint64_t> moved{0}, sleeps{0}, wakes{0};
+  std::atomic<std::uint64_t> moved{0}, sleeps{0};
 
  private:
   struct Echo {
@@ -161,8 +164,8 @@ class EchoWorker : public Thread {
   // true: something moved.
   bool look(Lane& lane, Echo& s) {
     const auto wish = lane.read_wish(s.ref);
-    if (!wish) return false;
-    const std::uint64_t before = s.moved;
+    if (!wish) return options_.source != 0;  // a source does not wait to be asked
+    const std::uint64_t before = s.moved + s.delivered;
     s.consumed = wish->consumed;
     s.requests = wish->requests;
     if (!s.ended) {
@@ -174,7 +177,10 @@ class EchoWorker : public Thread {
       for (std::uint64_t done = 0; done < n;) {
         const std::uint64_t at = (s.moved + done) & (from.size() - 1);
         const std::uint64_t part = std::min<std::uint64_t>(n - done, from.size() - at);
-        if (!options_.discard) lane.write_receive_log(s.ref, s.delivered + done, from.subspan(at, part));
+        if (options_.discard)
+          std::memcpy(scratch_.data(), from.data() + at, part);  // into a frame, as it were
+        else
+          lane.write_receive_log(s.ref, s.delivered + done, from.subspan(at, part));
         done += part;
       }
       if (n > 0) {
@@ -189,6 +195,19 @@ class EchoWorker : public Thread {
           s.tell(shm::News::data, s.delivered);
         }
       }
+      if (options_.source != 0) {
+        const std::uint64_t before_source = s.delivered;
+        while (log - (s.delivered - s.consumed) >= options_.source) {
+          lane.write_receive_log(s.ref, s.delivered, Bytes(scratch_).first(options_.source));
+          s.delivered += options_.source;
+          if (s.delivered - before_source >= 32 * options_.source) break;  // a burst
+        }
+        if (s.delivered != before_source) {
+          lane.set_delivered(s.ref, s.delivered);
+          s.tell(shm::News::data, s.delivered);
+          moved.fetch_add(s.delivered - before_source, std::memory_order_relaxed);
+        }
+      }
       const bool no_more = s.requests != 0 && s.moved == wish->committed;
       if (no_more && !s.fin_told && (s.requests & shm::request::abort) == 0) {
         s.fin_told = true;
@@ -198,7 +217,7 @@ class EchoWorker : public Thread {
       }
       if ((s.requests & shm::request::abort) != 0) end(lane, s, shm::CloseCode::reset_by_us);
     }
-    return s.moved != before;
+    return s.moved + s.delivered != before;
   }
 
   bool publish(Lane& lane, Echo& s) {
@@ -250,7 +269,7 @@ class EchoWorker : public Thread {
 
   void run() {
     while (!stop_) {
-      if (iterate()) continue;
+      if (iterate() || options_.spin) continue;
       for (auto& [client, l] : lanes_) l.lane->set_need_wakeup(true);
       bool touches = false;
       for (auto& [client, l] : lanes_) touches |= l.lane->has_touches();
@@ -258,7 +277,6 @@ class EchoWorker : public Thread {
         ++sleeps;
         epoll_event events[8];
         ::epoll_wait(epoll_.get(), events, 8, -1);
-        ++wakes;
       }
       for (auto& [client, l] : lanes_) l.lane->set_need_wakeup(false);
     }
@@ -266,6 +284,7 @@ class EchoWorker : public Thread {
   }
 
   EchoOptions options_;
+  std::vector<std::byte> scratch_ = std::vector<std::byte>(std::max<std::size_t>(options_.log, options_.source));
   std::function<void(std::unique_ptr<Lane>)> back_;
   std::function<void(std::uint64_t, shm::Violation)> lied_;
   UniqueFd epoll_;
