@@ -56,12 +56,12 @@ bool is_duplicate(const Connection& c, const wire::Packet& p) {
 
 void update_send_window(Connection& c, const wire::TcpHeader& tcp, std::uint64_t ack) {
   SendSide& snd = c.snd;
-  // RFC 9293 3.10.7.4: an old segment must not bring back an old window.
-  if (!(snd.wl1 < tcp.seq || (snd.wl1 == tcp.seq && snd.wl2 <= ack))) return;
+  // RFC 9293 3.10.7.4: an old segment must not bring back an old window. (An old ACK never gets here, which is all that
+  // SND.WL2 would say.)
+  if (tcp.seq < snd.wl1) return;
   const std::uint32_t window = std::uint32_t{tcp.window} << (tcp.has(flag::syn) ? 0 : snd.shift);
   snd.edge = ack + window;
   snd.wl1 = tcp.seq;
-  snd.wl2 = ack;
   if (window > snd.max_window) snd.max_window = window;
 }
 

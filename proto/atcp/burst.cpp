@@ -19,7 +19,7 @@ namespace {
 namespace flag = wire::tcp_flag;
 
 constexpr std::size_t kBatch = 64;    // segments whose lines are prefetched together: the port's burst
-constexpr std::size_t kHotLines = 6;  // of a Connection: key, receive and send side, scoreboard, timers
+constexpr std::size_t kHotLines = 9;   // of a Connection: all up to its list links, events and header template
 
 struct Arrival {
   std::uint64_t hash;

@@ -243,6 +243,18 @@ TEST_CASE("the right edge never goes back, and what lies left of it is taken") {
   CHECK(t.verdict() == Verdict::placed);
 }
 
+TEST_CASE("an ACK that goes out anyway does not open the window by a sliver (RFC 9293 3.8.6.2.2)") {
+  LadderOptions o;
+  o.params.initial_window = o.receive_capacity = 4000;
+  Ladder t(o);
+  t.open();
+  t.run("< . 1:4001 ack 1\n> . 1 ack 4001 win 0");
+  t.consume(1999);
+  t.run("< . 4000 ack 1\n> . 1 ack 4001 win 0");
+  t.consume(1);  // half of the log
+  t.run("> . 1 ack 4001 win 2000");
+}
+
 TEST_CASE("a probe of the closed window is answered") {
   LadderOptions o;
   o.params.initial_window = o.receive_capacity = 1000;

@@ -113,6 +113,18 @@ TEST_CASE("payload outside the window is answered with an ACK and dropped") {
   CHECK(t.drops(wire::Drop::out_of_window) == 1);
 }
 
+TEST_CASE("the ACK of a segment outside the window is not believed") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.run(R"(
+    > P. 1:101 ack 1
+    < .  90001 ack 101
+    > .  101 ack 1
+  )");
+  CHECK(t.released() == 0);
+}
+
 TEST_CASE("payload that hangs out of the window is cut to it") {
   LadderOptions o;
   o.params.initial_window = 1500;

@@ -136,6 +136,20 @@ TEST_CASE("a FIN that comes behind a hole waits until the hole is filled") {
   CHECK(t.delivered() == 100);
 }
 
+TEST_CASE("the first FIN counts: another at another place does not move it") {
+  Ladder t;
+  t.open();
+  t.run(R"(
+    < F. 101 ack 1
+    > .  1 ack 1
+    < F. 51 ack 1
+    > .  1 ack 1
+    < P. 1:101 ack 1
+    > .  1 ack 102
+  )");
+  CHECK(t.delivered() == 100);
+}
+
 TEST_CASE("payload beyond the peer's FIN is dropped") {
   Ladder t;
   t.open();
@@ -311,6 +325,8 @@ TEST_CASE("TIME-WAIT: a reset does not end it (RFC 1337)") {
   into_time_wait(t);
   t.run(R"(
     < R  2
+    +600ms
+    < R  100
     < F. 1 ack 2
     > .  2 ack 2
   )");
@@ -342,10 +358,12 @@ TEST_CASE("TIME-WAIT: it ends after 2 MSL; the tuple is a stranger then") {
 TEST_CASE("TIME-WAIT: a SYN with a higher sequence number opens anew, beyond all that was sent before (RFC 9293 3.6.1)") {
   Ladder t;
   into_time_wait(t);
+  const std::uint32_t before = t.own_isn();
   t.run(R"(
     < S  5000 <mss 1000>
     > S. 0 ack 5001
   )");
+  CHECK(static_cast<std::int32_t>(t.own_isn() - before) > 2);
   CHECK(t.engine().connection_count() == 1);
 }
 

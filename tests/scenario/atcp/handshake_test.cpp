@@ -109,6 +109,20 @@ TEST_CASE("nothing is sent before the path is known") {
   t.run("> S 0");
 }
 
+TEST_CASE("a connection that moves to another port takes what it wanted to send with it") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  REQUIRE(t.engine().has_output(3));
+  t.engine().set_path(t.now(), t.connection(), {9}, 1500, 5);
+  t.engine().check_invariants();
+  CHECK_FALSE(t.engine().has_output(3));
+  SegmentPlan plan;
+  REQUIRE(t.engine().transmit(t.now(), 5, plan));
+  CHECK(plan.path.index == 9);
+  CHECK(plan.payload_length == 100);
+}
+
 TEST_CASE("an unanswered SYN is repeated after 1, 2, 4 ... seconds until the connect timeout (RFC 6298 2.1, 5.5)") {
   LadderOptions o;
   o.params.connect_timeout = Duration::seconds(10);

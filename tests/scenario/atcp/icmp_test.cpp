@@ -51,6 +51,22 @@ TEST_CASE("a smaller path MTU cuts segments and sends the quoted one again at on
   )");
 }
 
+TEST_CASE("the duplicate ACKs of what was sent twice for a smaller MTU are no sign of loss") {
+  Ladder t;
+  t.open("mss 1460");
+  t.commit(1460 * 4);
+  t.discard_output();
+  t.icmp(3, 4, 1, 1040);
+  t.discard_output();
+  t.run(R"(
+    < .  1 ack 1
+    < .  1 ack 1
+    < .  1 ack 1
+  )");
+  t.discard_output();
+  CHECK(t.info().fast_recoveries == 0);
+}
+
 TEST_CASE("no path MTU below 552 octets (IPv4) or 1280 (IPv6) is believed") {
   LadderOptions o;
   SUBCASE("IPv4") {

@@ -38,11 +38,14 @@ std::string describe(const wire::TcpHeader& tcp, std::uint16_t payload, std::uin
 
 }  // namespace
 
-Ladder::Ladder(const LadderOptions& o) : options(o), memory_(Engine::memory_size(o.limits) + 64) {
+Ladder::Ladder(const LadderOptions& o) : options(o) { build(); }
+
+void Ladder::build() {
+  memory_.assign(Engine::memory_size(options.limits) + 64, std::byte{0});
   void* start = memory_.data();
   std::size_t space = memory_.size();
-  std::align(64, Engine::memory_size(o.limits), start, space);
-  engine_.emplace(o.limits, MutableBytes(static_cast<std::byte*>(start), space), counters_, drops_, kSecret, Random(1));
+  std::align(64, Engine::memory_size(options.limits), start, space);
+  engine_.emplace(options.limits, MutableBytes(static_cast<std::byte*>(start), space), counters_, drops_, kSecret, Random(1));
 }
 
 Ladder::~Ladder() { expect_silence("the end"); }
@@ -284,6 +287,16 @@ void Ladder::icmp(std::uint8_t type, std::uint8_t code, std::uint32_t quoted, st
   engine_->receive(now_, {&s, 1});
   verdict_ = s.verdict;
   if (s.verdict == Verdict::unknown) engine_->refuse(now_, p);
+  step();
+}
+
+void Ladder::restore_elsewhere(Duration clock_shift) {
+  std::vector<std::byte> octets(engine_->snapshot_size());
+  engine_->snapshot(now_, octets);
+  const std::vector<std::byte> old = std::move(memory_);
+  build();
+  now_ = now_ + clock_shift;
+  REQUIRE(engine_->restore(now_, octets));
   step();
 }
 

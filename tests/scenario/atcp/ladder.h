@@ -83,6 +83,7 @@ class Ladder {
   void open(std::string_view options = "mss 1000", std::uint32_t window = 65535);
   void icmp(std::uint8_t type, std::uint8_t code, std::uint32_t quoted, std::uint16_t mtu = 0);  // relative sequence number
   void stand_still(Duration);  // the clock runs, the loop does not, and says so: forgive()
+  void restore_elsewhere(Duration clock_shift);  // snapshot; another engine in other memory, on another clock
   void discard_output();  // whatever it is
 
   State state() const;
@@ -100,9 +101,11 @@ class Ladder {
   Instant now() const { return now_; }
   const AtcpCounters& counters() const { return counters_; }
   wire::FlowKey key() const;
+  std::uint32_t own_isn() const { return own_isn_.value(); }
   LadderOptions options;
 
  private:
+  void build();
   void send(const std::vector<Line>&);
   void expect(const Line&);
   void wait(Duration, const std::string& line);

@@ -101,6 +101,20 @@ TEST_CASE("duplicate ACKs of a window that is being sent again after a timeout s
   t.discard_output();
 }
 
+TEST_CASE("duplicate ACKs that come in one burst count one by one") {
+  Ladder t(newreno());
+  t.open();
+  fill(t, 0);
+  t.run(R"(
+    < .  1 ack 1 \
+    < .  1 ack 1 \
+    < .  1 ack 1
+    > .  1:1001 ack 1
+  )");
+  CHECK(t.info().fast_recoveries == 1);
+  CHECK(t.counters().acks_folded.get() == 0);
+}
+
 TEST_CASE("an ACK that changes the window is no duplicate (RFC 5681 2)") {
   Ladder t(newreno());
   t.open();
