@@ -5,8 +5,8 @@
 //   netchan-cat [-k] [-d] [-s SOCKET] [-w SECONDS] [-v] FLOW
 //
 // A listening flow serves one connection (-k: one after the other, for ever), a connecting one dials. The end of stdin
-// becomes a FIN, the peer's FIN the end of stdout; it ends when both have happened. Octets are copied once each way: read()
-// goes straight into the send log, write() comes straight out of the receive log.
+// becomes a FIN, the peer's FIN the end of stdout; it ends when both have happened. Octets are copied once each way:
+// read() goes straight into the send log, write() comes straight out of the receive log.
 //
 // Exit: 0 done, 1 refused, reset or a system error, 2 usage, 3 netchand is gone, 4 nobody came within -w.
 #include <arpa/inet.h>
@@ -38,8 +38,9 @@ struct Options {
 int report(const char* what, int status, const nc_channel* channel) {
   const int error = errno;
   const char* words = nc_channel_error(channel);
-  std::fprintf(stderr, "netchan-cat: %s: %s%s%s\n", what, status == NC_SYSTEM && *words == 0 ? std::strerror(error) : nc_strerror(status),
-               *words != 0 ? ": " : "", words);
+  std::fprintf(stderr, "netchan-cat: %s: %s%s%s\n", what,
+               status == NC_SYSTEM && *words == 0 ? std::strerror(error) : nc_strerror(status), *words != 0 ? ": " : "",
+               words);
   if (status == NC_DAEMON_GONE) return exit_daemon_gone;
   return status == NC_TIMEOUT ? exit_timeout : exit_failed;
 }
@@ -194,8 +195,7 @@ class Cat {
   nc_stream* stream_;
   const Output& output_;
   bool last_;
-  bool stdin_open_, stdin_ready_ = false, stdout_open_ = true,
-       sent_all_ = false;
+  bool stdin_open_, stdin_ready_ = false, stdout_open_ = true, sent_all_ = false;
   bool log_full_ = false, output_waiting_ = false;
   bool moved_ = false;  // something was done: look again before sleeping
   int stdin_kind_ = -1;
@@ -224,7 +224,8 @@ int serve(nc_channel* channel, nc_flow* flow, const Options& options) {
     nc_stream* stream = nullptr;
     sockaddr_storage peer{};
     const bool listener = nc_flow_is_listener(flow) != 0;
-    const int status = listener ? nc_accept_wait(flow, &stream, &peer, options.wait_ms) : nc_dial_wait(flow, &stream, options.wait_ms);
+    const int status =
+        listener ? nc_accept_wait(flow, &stream, &peer, options.wait_ms) : nc_dial_wait(flow, &stream, options.wait_ms);
     if (status < 0) return report(options.flow, status, channel);
     if (options.verbose && listener) print_peer(peer);
     const bool last = !options.keep || !listener;
@@ -239,7 +240,8 @@ int usage(const char* problem) {
                "%s%susage: netchan-cat [-k] [-d] [-s SOCKET] [-w SECONDS] [-v] FLOW\n"
                "  -k  keep on: serve connections of a listening flow one after the other\n"
                "  -d  do not read stdin: the peer sees the end at once\n"
-               "  -s  netchand's client socket (default $NETCHAN_SOCKET, else " NC_DEFAULT_SOCKET ")\n"
+               "  -s  netchand's client socket (default $NETCHAN_SOCKET, else " NC_DEFAULT_SOCKET
+               ")\n"
                "  -w  give up when no connection is there after so many seconds\n"
                "  -v  say who connects\n",
                problem, *problem != 0 ? "\n" : "");
@@ -253,17 +255,27 @@ int main(int argc, char** argv) {
   for (int o; (o = ::getopt(argc, argv, "kds:w:vh")) != -1;) {
     char* end = nullptr;
     switch (o) {
-      case 'k': options.keep = true; break;
-      case 'd': options.no_stdin = true; break;
-      case 's': options.socket = optarg; break;
-      case 'v': options.verbose = true; break;
+      case 'k':
+        options.keep = true;
+        break;
+      case 'd':
+        options.no_stdin = true;
+        break;
+      case 's':
+        options.socket = optarg;
+        break;
+      case 'v':
+        options.verbose = true;
+        break;
       case 'w': {
         const long seconds = std::strtol(optarg, &end, 10);
-        if (*optarg == 0 || *end != 0 || seconds < 0 || seconds > INT_MAX / 1000) return usage("-w wants a number of seconds");
+        if (*optarg == 0 || *end != 0 || seconds < 0 || seconds > INT_MAX / 1000)
+          return usage("-w wants a number of seconds");
         options.wait_ms = static_cast<int>(seconds) * 1000;
         break;
       }
-      default: return usage("");
+      default:
+        return usage("");
     }
   }
   if (argc - optind != 1) return usage("which flow?");

@@ -2,8 +2,8 @@
 //
 // Echo server in C++: sends back whatever the peers of a listening flow send.   echo-server-cpp FLOW
 //
-// Each stream owns itself through its user pointer, so events lead straight to it. The last event of a stream in a batch is
-// the one that may delete it: events of one stream stand together, CLOSED behind the others.
+// Each stream owns itself through its user pointer, so events lead straight to it. The last event of a stream in a
+// batch is the one that may delete it: events of one stream stand together, CLOSED behind the others.
 #include <netchan/netchan.hpp>
 
 #include <array>

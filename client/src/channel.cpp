@@ -60,7 +60,8 @@ int nc_channel_open(const nc_channel_options* given, nc_channel** channel) {
   c->socket = c->bell = c->epoll = c->self = -1;
   c->spin_us = 20;
   c->one_cpu = only_one_cpu();
-  const int status = shake_hands(*c, options, Deadline(options.timeout_ms == 0 ? kDefaultTimeoutMs : options.timeout_ms));
+  const int status =
+      shake_hands(*c, options, Deadline(options.timeout_ms == 0 ? kDefaultTimeoutMs : options.timeout_ms));
   if (status != 0) {
     const int error = errno;
     say(open_error, c->error[0] != 0 ? c->error : nc_strerror(status));

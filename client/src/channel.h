@@ -4,9 +4,12 @@
 // atomic but what stands in shared memory. Memory is calloc's: the library needs no C++ runtime.
 //
 // Facts travel like this:
-//   out  nc_commit, nc_consume, nc_shutdown store into the stream's line at once and put the stream on its lane's dirty list;
-//        flush (poll.cpp) makes one fence, then a touch for each dirty stream that the daemon has armed, then rings if it sleeps
-//   in   take_news (events.cpp) turns news into the streams' state and into pending events on the ready list, from which
+//   out  nc_commit, nc_consume, nc_shutdown store into the stream's line at once and put the stream on its lane's dirty
+//   list;
+//        flush (poll.cpp) makes one fence, then a touch for each dirty stream that the daemon has armed, then rings if
+//        it sleeps
+//   in   take_news (events.cpp) turns news into the streams' state and into pending events on the ready list, from
+//   which
 //        nc_channel_poll hands them out; blocking helpers leave them there, so none is lost
 #pragma once
 
@@ -48,11 +51,11 @@ struct Lane {
   nc_stream** streams = nullptr;  // by number
   nc_stream* dirty = nullptr;     // list by dirty_next
   shm::Geometry geometry;
-  std::uint32_t rung = 0;         // the daemon's sleep for which the doorbell was rung
-  std::uint32_t sleeps = 0;       // our own
-  bool touched = false;           // a touch was made since the daemon's need_wakeup was read
+  std::uint32_t rung = 0;    // the daemon's sleep for which the doorbell was rung
+  std::uint32_t sleeps = 0;  // our own
+  bool touched = false;      // a touch was made since the daemon's need_wakeup was read
   int doorbell = -1;
-  Region regions[4];              // in the order of the LANE message
+  Region regions[4];  // in the order of the LANE message
 };
 
 }  // namespace netchan::client
@@ -69,14 +72,14 @@ struct nc_flow : netchan::client::Source {
 
 struct nc_stream : netchan::client::Source {
   // sending
-  int send_status;             // 0, or why sending is refused
+  int send_status;  // 0, or why sending is refused
   bool dirty;
-  bool bounced;                // the reservation is in `bounce`: the log's end was too near
+  bool bounced;  // the reservation is in `bounce`: the log's end was too near
   std::byte* send_log;
-  std::size_t send_capacity;   // a power of two, as receive_capacity
+  std::size_t send_capacity;  // a power of two, as receive_capacity
   std::size_t reserved;
   std::uint64_t committed;
-  std::uint64_t released;      // as read last
+  std::uint64_t released;  // as read last
   netchan::shm::ClientStream* line;
   const netchan::shm::DaemonStream* facts;
   // receiving
@@ -88,7 +91,7 @@ struct nc_stream : netchan::client::Source {
   netchan::client::Lane* lane;  // nullptr until a dial has been taken
   nc_channel* channel;
   std::uint32_t number, generation;
-  std::uint32_t touched_for;   // value of `armed` for which a touch was made
+  std::uint32_t touched_for;  // value of `armed` for which a touch was made
   std::uint32_t requests;
   // cold
   bool peer_finished, closed, dead;  // dead: the handle is gone
@@ -100,32 +103,32 @@ struct nc_stream : netchan::client::Source {
   std::size_t bounce_size;
   std::uint64_t correlation;
   std::uint64_t full_count;
-  nc_stream* accept_next;            // in the flow's queue, or parked
-  bool offered;                      // in such a queue: the caller does not know it, so it has no events
+  nc_stream* accept_next;  // in the flow's queue, or parked
+  bool offered;            // in such a queue: the caller does not know it, so it has no events
   nc_stream* dial_next;
 };
 
 struct nc_channel {
-  int socket, bell, epoll, self;   // self: an eventfd that makes the channel's descriptor readable while events are left
-  int gone;                        // 0, or NC_DAEMON_GONE, NC_VIOLATION
+  int socket, bell, epoll, self;  // self: an eventfd that makes the channel's descriptor readable while events are left
+  int gone;                       // 0, or NC_DAEMON_GONE, NC_VIOLATION
   std::uint32_t lane_count;
   netchan::client::Lane* lanes;
   nc_flow* flows;
-  nc_stream* dials;                // not taken by a lane yet, or failed
-  nc_stream* parked;               // accepted while nc_attach waits, perhaps for that flow
+  nc_stream* dials;   // not taken by a lane yet, or failed
+  nc_stream* parked;  // accepted while nc_attach waits, perhaps for that flow
   netchan::client::Source* ready_first;
   netchan::client::Source* ready_last;
-  std::uint32_t pending;           // events of the channel itself
-  bool descriptor_used;            // nc_channel_fd was called: it has to be readable when something comes
-  bool armed;                      // the lanes' need_wakeup is set
+  std::uint32_t pending;  // events of the channel itself
+  bool descriptor_used;   // nc_channel_fd was called: it has to be readable when something comes
+  bool armed;             // the lanes' need_wakeup is set
   bool self_set;
-  bool one_cpu;                    // spinning would keep the daemon from running
+  bool one_cpu;  // spinning would keep the daemon from running
   std::uint32_t spin_us;
   std::int64_t control_looked_ns;  // when the control socket was looked at
   std::uint64_t correlations;
   // the answer that nc_attach waits for
   std::uint64_t question;
-  int answer;                      // 1: none yet
+  int answer;  // 1: none yet
   std::uint32_t answer_flow;
   netchan::shm::FlowKind answer_kind;
   char error[256];
@@ -137,8 +140,8 @@ inline constexpr int kNoAnswer = 1;
 inline constexpr int kDefaultTimeoutMs = 5000;
 
 std::int64_t now_ns();
-struct Deadline {     // of a call with a timeout in milliseconds; -1: none, 0: at once
-  std::int64_t ns;    // CLOCK_MONOTONIC, or -1 or 0
+struct Deadline {   // of a call with a timeout in milliseconds; -1: none, 0: at once
+  std::int64_t ns;  // CLOCK_MONOTONIC, or -1 or 0
   explicit Deadline(int timeout_ms);
   bool passed() const;
   int left_ms() const;  // for poll(2), rounded up; -1: no deadline
@@ -147,7 +150,7 @@ struct Deadline {     // of a call with a timeout in milliseconds; -1: none, 0: 
 // errors.cpp
 void say(char (&to)[256], std::string_view text);
 void say_system(char (&to)[256], const char* what);  // keeps errno
-extern constinit thread_local char open_error[256];            // of the last nc_channel_open in this thread
+extern constinit thread_local char open_error[256];  // of the last nc_channel_open in this thread
 
 // handshake.cpp; status
 int shake_hands(nc_channel&, const nc_channel_options&, Deadline);
@@ -155,30 +158,30 @@ void unmap(nc_channel&);
 
 // control.cpp
 int send_message(nc_channel&, shm::MessageWriter&, Deadline);
-bool read_control(nc_channel&);                      // what is there; never blocks; true: there was something
+bool read_control(nc_channel&);  // what is there; never blocks; true: there was something
 int receive_message(int socket, std::byte (&octets)[shm::kMaxMessage], std::size_t& size, int* descriptors,
                     std::size_t& descriptor_count, Deadline);
 void lose_daemon(nc_channel&, int status, std::string_view text);
 
 // events.cpp
-bool take_news(nc_channel&);                         // true: there was some
+bool take_news(nc_channel&);  // true: there was some
 void add_event(nc_channel&, Source&, nc_event_kind);
 void remove_source(nc_channel&, Source&);
 int collect(nc_channel&, nc_event*, int capacity);
-void offer(nc_channel&, nc_flow&, nc_stream&);       // to nc_accept
+void offer(nc_channel&, nc_flow&, nc_stream&);  // to nc_accept
 
 // poll.cpp
 void mark_dirty(nc_stream&);
 void flush(nc_channel&);
-int progress(nc_channel&, Deadline);                 // flushes, waits until something new has come; 0, NC_TIMEOUT, or why not
-void glance(nc_channel&);                            // progress without waiting, for calls that found nothing
-void settle(nc_channel&);                            // before returning to a caller who may sleep on the descriptor
+int progress(nc_channel&, Deadline);  // flushes, waits until something new has come; 0, NC_TIMEOUT, or why not
+void glance(nc_channel&);             // progress without waiting, for calls that found nothing
+void settle(nc_channel&);             // before returning to a caller who may sleep on the descriptor
 
 // stream.cpp
 void bind(nc_stream&, Lane&, std::uint32_t number, std::uint32_t generation);
 void request(nc_stream&, std::uint32_t bits);
 void free_stream(nc_stream*);
-void end_stream(nc_stream*, std::uint32_t bits);     // close or abort: the handle is gone
+void end_stream(nc_stream*, std::uint32_t bits);  // close or abort: the handle is gone
 void copy_address(sockaddr_storage&, const std::uint8_t (&address)[16], std::uint16_t port);
 
 }  // namespace netchan::client

@@ -65,7 +65,8 @@ void take(nc_channel& c, const shm::MessageReader& message) {
       const bool violation = message.number(shm::Tag::status) == static_cast<std::uint64_t>(shm::Status::violation);
       return lose_daemon(c, violation ? NC_VIOLATION : NC_DAEMON_GONE, message.text(shm::Tag::text));
     }
-    default: return;  // a message for a handshake that is over
+    default:
+      return;  // a message for a handshake that is over
   }
 }
 
@@ -86,7 +87,8 @@ int send_message(nc_channel& c, shm::MessageWriter& message, Deadline deadline) 
   return c.gone;
 }
 
-// NC_AGAIN, NC_TIMEOUT, NC_DAEMON_GONE or NC_SYSTEM. Descriptors: at most kLaneDescriptors; more are closed by the kernel.
+// NC_AGAIN, NC_TIMEOUT, NC_DAEMON_GONE or NC_SYSTEM. Descriptors: at most kLaneDescriptors; more are closed by the
+// kernel.
 int receive_message(int socket, std::byte (&octets)[shm::kMaxMessage], std::size_t& size, int* descriptors,
                     std::size_t& descriptor_count, Deadline deadline) {
   for (;;) {
@@ -128,8 +130,10 @@ bool read_control(nc_channel& c) {
     std::size_t size = 0, count = 0;
     const int status = receive_message(c.socket, octets, size, nullptr, count, Deadline(0));
     if (status == NC_AGAIN) return some;
-    if (status != 0) lose_daemon(c, NC_DAEMON_GONE, "netchand is gone");
-    else if (const auto message = shm::MessageReader::parse(Bytes(octets, size), shm::Sender::daemon)) take(c, *message);
+    if (status != 0)
+      lose_daemon(c, NC_DAEMON_GONE, "netchand is gone");
+    else if (const auto message = shm::MessageReader::parse(Bytes(octets, size), shm::Sender::daemon))
+      take(c, *message);
   }
   return true;
 }

@@ -13,7 +13,8 @@ namespace netchan::client {
 #define X(name, c_name, number, sentence) static_assert(c_name == -(number));
 SHM_STATUSES(X)
 #undef X
-static_assert(NC_BUSY == -static_cast<int>(shm::kStatuses - 1), "a status of netchan.h is missing in proto/shm/status.h");
+static_assert(NC_BUSY == -static_cast<int>(shm::kStatuses - 1),
+              "a status of netchan.h is missing in proto/shm/status.h");
 
 #define X(name, c_name) static_assert(c_name == static_cast<int>(shm::name));
 X(CloseCode::none, NC_CLOSE_NONE)
@@ -54,13 +55,14 @@ const char* nc_strerror(int status) { return netchan::shm::sentence(status); }
 
 const char* nc_version(void) { return NETCHAN_VERSION; }
 
-const char* nc_channel_error(const nc_channel* channel) { return channel != nullptr ? channel->error : netchan::client::open_error; }
+const char* nc_channel_error(const nc_channel* channel) {
+  return channel != nullptr ? channel->error : netchan::client::open_error;
+}
 
 const char* nc_close_reason_text(int reason) {
-  static constexpr const char* kSentences[] = {
-      "The stream is not closed.",
+  static constexpr const char* kSentences[] = {"The stream is not closed.",
 #define X(name, sentence) sentence,
-      SHM_CLOSE_CODES(X)
+                                               SHM_CLOSE_CODES(X)
 #undef X
   };
   constexpr int kCount = sizeof kSentences / sizeof kSentences[0];

@@ -60,11 +60,13 @@ void handle(nc_channel& c, Lane& lane, const shm::NewsEntry& entry) {
     if (!s->offered) add_event(c, *s, kind);
   };
   switch (entry.kind) {
-    case shm::News::data: return tell(NC_EVENT_READABLE);
+    case shm::News::data:
+      return tell(NC_EVENT_READABLE);
     case shm::News::connected:
       if (s->send_status == NC_NOT_CONNECTED) s->send_status = 0;
       return tell(NC_EVENT_CONNECTED);
-    case shm::News::writable: return tell(NC_EVENT_WRITABLE);
+    case shm::News::writable:
+      return tell(NC_EVENT_WRITABLE);
     case shm::News::peer_fin:
       s->peer_finished = true;
       return tell(NC_EVENT_READABLE);
@@ -73,7 +75,8 @@ void handle(nc_channel& c, Lane& lane, const shm::NewsEntry& entry) {
       s->reason = static_cast<int>(entry.position);
       s->send_status = s->reason == NC_CLOSE_GRACEFUL ? NC_CLOSED : NC_RESET;
       return tell(NC_EVENT_CLOSED);
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -128,8 +131,8 @@ void remove_source(nc_channel& c, Source& source) {
 
 int collect(nc_channel& c, nc_event* events, int capacity) {
   // Connected before readable, readable before closed.
-  static constexpr nc_event_kind kOrder[] = {NC_EVENT_CONNECTED, NC_EVENT_ACCEPTABLE, NC_EVENT_READABLE, NC_EVENT_WRITABLE,
-                                             NC_EVENT_CLOSED};
+  static constexpr nc_event_kind kOrder[] = {NC_EVENT_CONNECTED, NC_EVENT_ACCEPTABLE, NC_EVENT_READABLE,
+                                             NC_EVENT_WRITABLE, NC_EVENT_CLOSED};
   int n = 0;
   while (n < capacity && c.ready_first != nullptr) {
     Source& source = *c.ready_first;

@@ -79,7 +79,8 @@ void nc_detach(nc_flow* flow) {
   if (flow == nullptr) return;
   nc_channel& c = *flow->channel;
   shm::MessageWriter detach(shm::Message::detach, ++c.correlations);
-  if (c.gone == 0) (void)send_message(c, detach.number(shm::Tag::flow_number, flow->number), Deadline(kDefaultTimeoutMs));
+  if (c.gone == 0)
+    (void)send_message(c, detach.number(shm::Tag::flow_number, flow->number), Deadline(kDefaultTimeoutMs));
   nc_flow** link = &c.flows;
   while (*link != flow) link = &(*link)->next;
   *link = flow->next;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// HELLO to READY (proto/shm/control.h): connects, receives the lanes' descriptors, maps them. Everything that is mapped is
-// kept out of children (they would write into the parent's streams) and out of core dumps (payload).
+// HELLO to READY (proto/shm/control.h): connects, receives the lanes' descriptors, maps them. Everything that is mapped
+// is kept out of children (they would write into the parent's streams) and out of core dumps (payload).
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -60,8 +60,8 @@ int connect_to(nc_channel& c, const char* path, Deadline deadline) {
     const int error = errno;
     char what[200];
     const char* why = error == ENOENT || error == ECONNREFUSED ? " (is netchand running?)"
-                      : error == EACCES                       ? " (the socket's group is not yours)"
-                                                              : "";
+                      : error == EACCES                        ? " (the socket's group is not yours)"
+                                                               : "";
     std::snprintf(what, sizeof what, "%.120s%s", path, why);
     errno = error;
     return system_error(c, what);
@@ -89,7 +89,8 @@ int expect(nc_channel& c, shm::Message expected, std::byte (&octets)[shm::kMaxMe
   for (std::size_t i = 0; i < count; ++i) ::close(descriptors[i]);
   if (message && (message->type() == shm::Message::error || message->type() == shm::Message::goodbye)) {
     say(c.error, message->text(shm::Tag::text));
-    return message->number(shm::Tag::status) == 0 ? NC_DAEMON_GONE : -static_cast<int>(message->number(shm::Tag::status));
+    return message->number(shm::Tag::status) == 0 ? NC_DAEMON_GONE
+                                                  : -static_cast<int>(message->number(shm::Tag::status));
   }
   return broken(c, "netchand answers with something else than this library expects");
 }
@@ -105,7 +106,8 @@ int map(nc_channel& c, Region& region, int fd, std::size_t size, int protection)
   return 0;
 }
 
-int take_lane(nc_channel& c, Lane& lane, const shm::MessageReader& message, const int* descriptors, std::uint32_t generation) {
+int take_lane(nc_channel& c, Lane& lane, const shm::MessageReader& message, const int* descriptors,
+              std::uint32_t generation) {
   shm::Geometry& g = lane.geometry;
   g.streams = static_cast<std::uint32_t>(message.number(shm::Tag::streams));
   g.news_ring_log2 = static_cast<std::uint32_t>(message.number(shm::Tag::news_ring_log2));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Telling the daemon, and waiting for it. Idle: spin some microseconds (a wake-up costs 40 us here), arm, look again, sleep.
-// The two handshakes with the daemon are those of proto/shm/layout.h; each fence here names its partner there.
+// Telling the daemon, and waiting for it. Idle: spin some microseconds (a wake-up costs 40 us here), arm, look again,
+// sleep. The two handshakes with the daemon are those of proto/shm/layout.h; each fence here names its partner there.
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,7 +16,8 @@ namespace {
 
 // Spinning pays when the answer comes within it: about half of what a wake-up takes. It shrinks while it is in vain.
 constexpr std::uint32_t kMostSpinUs = 20, kLeastSpinUs = 1;
-// A daemon that was killed shows only on the socket: a spinning caller looks there this often (goal: known within 10 ms).
+// A daemon that was killed shows only on the socket: a spinning caller looks there this often (goal: known within 10
+// ms).
 constexpr std::int64_t kControlEveryNs = 2'000'000;
 
 std::int64_t clock_ns(clockid_t clock) {
@@ -27,8 +28,8 @@ std::int64_t clock_ns(clockid_t clock) {
 
 bool anything(const nc_channel& c) {
   for (std::uint32_t l = 0; l < c.lane_count; ++l)
-    if (c.lanes[l].news.waiting() || c.lanes[l].daemon->state.load(std::memory_order_relaxed) ==
-                                         static_cast<std::uint32_t>(shm::DaemonState::ended))
+    if (c.lanes[l].news.waiting() ||
+        c.lanes[l].daemon->state.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(shm::DaemonState::ended))
       return true;
   return false;
 }
@@ -40,7 +41,8 @@ void arm(nc_channel& c) {
     lane.header->need_wakeup.store(lane.sleeps, std::memory_order_relaxed);
   }
   c.armed = true;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: Lane::flush, between its news and reading need_wakeup
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // partner: Lane::flush, between its news and reading need_wakeup
 }
 
 void drain(int fd) {
@@ -107,7 +109,8 @@ bool spin(nc_channel& c) {
   return false;
 }
 
-// Until a doorbell, the control socket, the deadline or a signal (false). `said`: there is something on the control socket.
+// Until a doorbell, the control socket, the deadline or a signal (false). `said`: there is something on the control
+// socket.
 bool sleep(nc_channel& c, Deadline deadline, bool& said) {
   arm(c);
   epoll_event events[3];
@@ -124,7 +127,9 @@ bool sleep(nc_channel& c, Deadline deadline, bool& said) {
 std::int64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
 
 Deadline::Deadline(int timeout_ms)
-    : ns(timeout_ms < 0 ? -1 : timeout_ms == 0 ? 0 : now_ns() + std::int64_t{timeout_ms} * 1'000'000) {}
+    : ns(timeout_ms < 0    ? -1
+         : timeout_ms == 0 ? 0
+                           : now_ns() + std::int64_t{timeout_ms} * 1'000'000) {}
 bool Deadline::passed() const { return ns == 0 || (ns > 0 && now_ns() >= ns); }
 int Deadline::left_ms() const {
   if (ns <= 0) return static_cast<int>(ns);
@@ -143,7 +148,8 @@ void flush(nc_channel& c) {
   bool any = false;
   for (std::uint32_t l = 0; l < c.lane_count; ++l) any |= c.lanes[l].dirty != nullptr || c.lanes[l].touched;
   if (!any) return;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: Lane::arm, between `armed` and reading the line again
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // partner: Lane::arm, between `armed` and reading the line again
   bool touched = false;
   for (std::uint32_t l = 0; l < c.lane_count; ++l) {
     Lane& lane = c.lanes[l];
@@ -196,8 +202,8 @@ int progress(nc_channel& c, Deadline deadline) {
   }
 }
 
-// The descriptor needs no care here: if the lanes are armed, the daemon rings for what is taken. What the control socket
-// said is another matter.
+// The descriptor needs no care here: if the lanes are armed, the daemon rings for what is taken. What the control
+// socket said is another matter.
 void glance(nc_channel& c) {
   flush(c);
   take_news(c);

@@ -32,7 +32,8 @@ void bind(nc_stream& s, Lane& lane, std::uint32_t number, std::uint32_t generati
 
 void request(nc_stream& s, std::uint32_t bits) {
   s.requests |= bits;
-  s.line->requests.store(s.requests, std::memory_order_release);  // partner: Lane's look; what was committed came before
+  s.line->requests.store(s.requests,
+                         std::memory_order_release);  // partner: Lane's look; what was committed came before
   mark_dirty(s);
 }
 

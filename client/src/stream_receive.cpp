@@ -14,8 +14,8 @@ std::size_t available(const nc_stream& s) {
   return static_cast<std::size_t>(s.facts->delivered.load(std::memory_order_acquire) - s.consumed);
 }
 
-// Nothing seems to be there. Looks once more, for news of the end as well: the number of octets, or the status that says why
-// there are none.
+// Nothing seems to be there. Looks once more, for news of the end as well: the number of octets, or the status that
+// says why there are none.
 int64_t look_again(nc_stream& s) {
   nc_channel& c = *s.channel;
   glance(c);

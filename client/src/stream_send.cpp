@@ -15,14 +15,17 @@ namespace {
 
 std::size_t room(const nc_stream& s) { return s.send_capacity - static_cast<std::size_t>(s.committed - s.released); }
 
-// There is no room for `least`. Looks at what the daemon has released meanwhile; if that is not enough, asks for `writable`.
+// There is no room for `least`. Looks at what the daemon has released meanwhile; if that is not enough, asks for
+// `writable`.
 bool make_room(nc_stream& s, std::size_t least) {
-  s.released = s.facts->released.load(std::memory_order_acquire);  // partner: Lane::set_released; the place may be written to
+  s.released =
+      s.facts->released.load(std::memory_order_acquire);  // partner: Lane::set_released; the place may be written to
   if (room(s) >= least) return true;
   // A quarter of the log at once: a wake-up for each acknowledged segment would cost more than it brings.
   const std::size_t worthwhile = least > s.send_capacity / 4 ? least : s.send_capacity / 4;
   s.line->want_writable.store(s.committed + worthwhile - s.send_capacity, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: Lane::want_writable, between `released` and reading this
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // partner: Lane::want_writable, between `released` and reading this
   s.released = s.facts->released.load(std::memory_order_acquire);
   if (room(s) >= least) return true;
   ++s.full_count;
@@ -78,7 +81,8 @@ int nc_commit(nc_stream* s, size_t size, unsigned flags) {
   if (s == nullptr || size > s->reserved) return NC_INVALID;
   s->reserved = 0;
   if (s->send_status != 0) return s->send_status;
-  if (s->bounced) shm::copy_in(s->send_log, s->send_capacity, s->committed, Bytes(static_cast<const std::byte*>(s->bounce), size));
+  if (s->bounced)
+    shm::copy_in(s->send_log, s->send_capacity, s->committed, Bytes(static_cast<const std::byte*>(s->bounce), size));
   commit(*s, size, flags);
   return 0;
 }

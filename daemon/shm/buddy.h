@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Buddy: places for logs in an arena. Blocks are powers of two of the grain (4 KiB), aligned to their size; two freed
-// neighbours that once were one are one again, so an arena of long-lived and short-lived logs does not crumble. All memory
-// is taken at the start: 9 octets a grain. 20-50 ns a call; opening and closing streams only.
+// neighbours that once were one are one again, so an arena of long-lived and short-lived logs does not crumble. All
+// memory is taken at the start: 9 octets a grain. 20-50 ns a call; opening and closing streams only.
 #pragma once
 
 #include <algorithm>
@@ -67,7 +67,8 @@ class Buddy {
   std::uint64_t available() const {
     std::uint64_t sum = 0;
     for (std::uint32_t order = 0; order < kOrders; ++order)
-      for (std::uint32_t at = heads_[order]; at != kNone; at = nodes_[at].next) sum += std::uint64_t{1} << (order + kGrainLog2);
+      for (std::uint32_t at = heads_[order]; at != kNone; at = nodes_[at].next)
+        sum += std::uint64_t{1} << (order + kGrainLog2);
     return sum;
   }
 

@@ -36,7 +36,7 @@ struct alignas(64) Entry {
   std::uint64_t writable_told = 0;            // `released` of the last `writable` news
   std::uint32_t requests = 0;
   std::uint32_t generation = 0;
-  std::uint32_t armed = 0;                    // odd: armed; stays over generations
+  std::uint32_t armed = 0;                        // odd: armed; stays over generations
   std::uint32_t send_base = 0, receive_base = 0;  // in units of kOffsetScale
   std::uint8_t send_log2 = 0, receive_log2 = 0;
   Phase phase = Phase::free;
@@ -49,21 +49,29 @@ struct Line {
   std::uint32_t generation, requests;
   std::uint64_t committed, consumed;
   explicit Line(const shm::ClientStream& s)
-      : generation(s.generation.load(std::memory_order_acquire)),  // partner: the client's release when it takes the stream
-        requests(s.requests.load(std::memory_order_acquire)),      // partner: the client's shutdown, close and abort
-        committed(s.committed.load(std::memory_order_acquire)),    // partner: commit; makes the payload visible
-        consumed(s.consumed.load(std::memory_order_acquire)) {}    // partner: consume; its reads of the log are over
+      : generation(
+            s.generation.load(std::memory_order_acquire)),     // partner: the client's release when it takes the stream
+        requests(s.requests.load(std::memory_order_acquire)),  // partner: the client's shutdown, close and abort
+        committed(s.committed.load(std::memory_order_acquire)),  // partner: commit; makes the payload visible
+        consumed(s.consumed.load(std::memory_order_acquire)) {}  // partner: consume; its reads of the log are over
 };
 
 }  // namespace
 
 struct Lane::State {
   State(std::shared_ptr<LaneMemory> m, std::uint64_t client_number)
-      : memory(std::move(m)), client(client_number), geometry(memory->geometry()), header(memory->daemon_header()),
-        lines(memory->daemon_streams()), client_header(memory->client_header()), client_lines(memory->client_streams()),
+      : memory(std::move(m)),
+        client(client_number),
+        geometry(memory->geometry()),
+        header(memory->daemon_header()),
+        lines(memory->daemon_streams()),
+        client_header(memory->client_header()),
+        client_lines(memory->client_streams()),
         news(memory->news(), geometry.news_ring_log2, &client_header.news_consumed),
         touches(memory->touches(), geometry.touch_ring_log2, &header.touch_consumed),
-        entries(geometry.streams), send_blocks(geometry.send_arena), receive_blocks(geometry.receive_arena),
+        entries(geometry.streams),
+        send_blocks(geometry.send_arena),
+        receive_blocks(geometry.receive_arena),
         free_numbers(geometry.streams) {
     for (std::uint32_t i = 0; i < geometry.streams; ++i) free_numbers[i] = i;
   }
@@ -111,10 +119,10 @@ struct Lane::State {
   std::uint32_t free_first = 0, used_numbers = 0;
   std::uint32_t live_streams = 0;
   Violation violation = Violation::none;
-  bool unflushed = false;        // news since the last flush
-  std::uint32_t rung = 0;        // the client's sleep for which the pipe was rung
+  bool unflushed = false;  // news since the last flush
+  std::uint32_t rung = 0;  // the client's sleep for which the pipe was rung
   bool asleep = false;
-  std::uint32_t sleeps = 0;      // this side's
+  std::uint32_t sleeps = 0;  // this side's
 };
 
 Lane::Lane(std::shared_ptr<LaneMemory> memory, std::uint64_t client)
@@ -125,7 +133,8 @@ std::uint64_t Lane::client() const { return state_->client; }
 int Lane::doorbell() const { return state_->memory->doorbell(); }
 shm::Violation Lane::violation() const { return state_->violation; }
 
-// ---- from the client --------------------------------------------------------------------------------------------------
+// ---- from the client
+// --------------------------------------------------------------------------------------------------
 
 std::size_t Lane::take_touched(std::span<StreamRef> out) {
   State& s = *state_;
@@ -193,9 +202,10 @@ bool Lane::arm(StreamRef ref) {
   const Entry* e = s.live(ref);
   if (e == nullptr) return true;  // there is nothing to look at
   s.set_armed(ref.number, true);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: the client's flush, between its stores and reading `armed`
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // partner: the client's flush, between its stores and reading `armed`
   const Line line(s.client_lines[ref.number]);
-  if (line.generation != e->generation) return true;    // the client's first flush for this generation will touch
+  if (line.generation != e->generation) return true;  // the client's first flush for this generation will touch
   if (line.committed == e->committed && line.consumed == e->consumed && line.requests == e->requests) return true;
   s.set_armed(ref.number, false);
   return false;
@@ -205,14 +215,16 @@ std::uint64_t Lane::want_writable(StreamRef ref) const {
   State& s = *state_;
   const Entry* e = s.live(ref);
   if (e == nullptr) return 0;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: the client's, between want_writable and reading `released`
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // partner: the client's, between want_writable and reading `released`
   const shm::ClientStream& line = s.client_lines[ref.number];
   if (line.generation.load(std::memory_order_acquire) != e->generation) return 0;
   const std::uint64_t want = line.want_writable.load(std::memory_order_relaxed);
   return want > e->writable_told ? want : 0;
 }
 
-// ---- streams ----------------------------------------------------------------------------------------------------------
+// ---- streams
+// ----------------------------------------------------------------------------------------------------------
 
 std::optional<StreamRef> Lane::open_stream(std::uint32_t send_capacity, std::uint32_t receive_capacity,
                                            const StreamFacts& facts) {
@@ -309,7 +321,9 @@ shm::DaemonStream& Lane::stream(StreamRef ref) {
 }
 std::uint32_t Lane::send_capacity(StreamRef ref) const { return 1u << state_->own(ref).send_log2; }
 std::uint32_t Lane::receive_capacity(StreamRef ref) const { return 1u << state_->own(ref).receive_log2; }
-std::uint64_t Lane::send_offset(StreamRef ref) const { return std::uint64_t{state_->own(ref).send_base} * shm::kOffsetScale; }
+std::uint64_t Lane::send_offset(StreamRef ref) const {
+  return std::uint64_t{state_->own(ref).send_base} * shm::kOffsetScale;
+}
 Bytes Lane::send_arena() const { return state_->memory->send_arena(); }
 
 void Lane::write_receive_log(StreamRef ref, std::uint64_t position, Bytes payload) {
@@ -318,15 +332,20 @@ void Lane::write_receive_log(StreamRef ref, std::uint64_t position, Bytes payloa
   shm::copy_in(log, std::size_t{1} << e.receive_log2, position, payload);
 }
 
-// ---- to the client ----------------------------------------------------------------------------------------------------
+// ---- to the client
+// ----------------------------------------------------------------------------------------------------
 
 bool Lane::publish(shm::News kind, StreamRef ref, std::uint64_t position, std::uint64_t timestamp_ns) {
   State& s = *state_;
   if (s.violation != Violation::none) return true;
   switch (s.news.publish({kind, ref.number, ref.generation, position, timestamp_ns})) {
-    case shm::NewsProducer::Outcome::done: break;
-    case shm::NewsProducer::Outcome::full: return false;
-    case shm::NewsProducer::Outcome::lie: s.lie(Violation::news_index); return true;
+    case shm::NewsProducer::Outcome::done:
+      break;
+    case shm::NewsProducer::Outcome::full:
+      return false;
+    case shm::NewsProducer::Outcome::lie:
+      s.lie(Violation::news_index);
+      return true;
   }
   Entry& e = s.own(ref);
   e.known = true;
@@ -339,7 +358,8 @@ void Lane::set_released(StreamRef ref, std::uint64_t position) {
   Entry& e = state_->own(ref);
   DCHECK(position >= e.released && position <= e.committed);
   e.released = position;
-  state_->lines[ref.number].released.store(position, std::memory_order_release);  // partner: the client before it writes there
+  state_->lines[ref.number].released.store(position,
+                                           std::memory_order_release);  // partner: the client before it writes there
 }
 
 void Lane::set_delivered(StreamRef ref, std::uint64_t position) {
@@ -359,12 +379,14 @@ void Lane::flush() {
   State& s = *state_;
   if (!s.unflushed) return;
   s.unflushed = false;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // partner: the client's, between need_wakeup and looking at the ring
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // partner: the client's, between need_wakeup and looking at the ring
   const std::uint32_t sleep = s.client_header.need_wakeup.load(std::memory_order_relaxed);
   if (sleep == 0 || sleep == s.rung) return;
   s.rung = sleep;
   const char ring = 1;
-  (void)!::write(s.memory->bell(), &ring, 1);  // EAGAIN: full of rings already. EPIPE: nobody listens, main will hear of it
+  (void)!::write(s.memory->bell(), &ring,
+                 1);  // EAGAIN: full of rings already. EPIPE: nobody listens, main will hear of it
 }
 
 void Lane::set_need_wakeup(bool asleep) {

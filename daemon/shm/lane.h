@@ -4,8 +4,8 @@
 // wrote into checked facts and publishes what the daemon has to say; it knows nothing of TCP.
 //
 // Ownership: main makes a Lane with its memory (LaneMemory) and hands it to the worker by mailbox; from `adopt` to
-// `retire` only the worker touches it; then it goes back to main, which unmaps. The daemon's own copies of every position
-// are private here: shared memory is an input, never the truth.
+// `retire` only the worker touches it; then it goes back to main, which unmaps. The daemon's own copies of every
+// position are private here: shared memory is an input, never the truth.
 #pragma once
 
 #include <cstdint>
@@ -50,8 +50,8 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  std::uint64_t client() const;   // the session's number: cookie for everything that the worker keeps about it
-  int doorbell() const;           // eventfd that the client rings; watch edge-triggered, never read
+  std::uint64_t client() const;  // the session's number: cookie for everything that the worker keeps about it
+  int doorbell() const;          // eventfd that the client rings; watch edge-triggered, never read
 
   // ---- from the client. A lie sets violation(); from then on every call below is harmless and returns nothing.
   // Takes touch entries, at most out.size(); disarms their streams. Returns the streams named (each once).
@@ -65,15 +65,15 @@ class Lane {
 
   // ---- streams. Sizes are octets, powers of two; nullopt: no number or no arena left.
   std::optional<StreamRef> open_stream(std::uint32_t send_capacity, std::uint32_t receive_capacity, const StreamFacts&);
-  // The worker is through with the stream. Its number and logs are free again as soon as the client is through with it as
-  // well (it has closed or aborted it, or never heard of it); until then the lane keeps them by itself.
+  // The worker is through with the stream. Its number and logs are free again as soon as the client is through with it
+  // as well (it has closed or aborted it, or never heard of it); until then the lane keeps them by itself.
   void close_stream(StreamRef);
-  std::uint32_t stream_count() const;  // opened and not closed by the worker
-  shm::DaemonStream& stream(StreamRef);         // for statistics
-  std::uint32_t send_capacity(StreamRef) const; // from the daemon's private copy
+  std::uint32_t stream_count() const;            // opened and not closed by the worker
+  shm::DaemonStream& stream(StreamRef);          // for statistics
+  std::uint32_t send_capacity(StreamRef) const;  // from the daemon's private copy
   std::uint32_t receive_capacity(StreamRef) const;
-  std::uint64_t send_offset(StreamRef) const;   // base of the log inside the arena
-  Bytes send_arena() const;                     // read-only here
+  std::uint64_t send_offset(StreamRef) const;  // base of the log inside the arena
+  Bytes send_arena() const;                    // read-only here
   // Copies a payload to its place in the receive log; wraps. The caller keeps [position, +size) inside the window.
   void write_receive_log(StreamRef, std::uint64_t position, Bytes payload);
 
@@ -85,7 +85,8 @@ class Lane {
   // 0: nothing wanted, or told already. To be asked after set_released: it has the full fence of that handshake.
   std::uint64_t want_writable(StreamRef) const;
 
-  // Rings the pipe if anything was published since the last call and the client sleeps. Never blocks. Once an iteration.
+  // Rings the pipe if anything was published since the last call and the client sleeps. Never blocks. Once an
+  // iteration.
   void flush();
   // The worker is about to sleep (true) or is awake (false). After `true`, look once more before sleeping.
   void set_need_wakeup(bool);

@@ -33,7 +33,8 @@ UniqueFd make_memfd(const char* name) {
 }
 
 // Makes, allocates, maps and seals one memfd; all pages are present, so nothing faults or fails later.
-bool make_region(const char* name, Writer writer, std::uint64_t size, UniqueFd& fd, Mapping& mapping, std::string& error) {
+bool make_region(const char* name, Writer writer, std::uint64_t size, UniqueFd& fd, Mapping& mapping,
+                 std::string& error) {
   const auto length = static_cast<off_t>(size);
   fd = make_memfd(name);
   if (!fd.valid()) return fail(error, "memfd_create");
@@ -68,8 +69,8 @@ Mapping::~Mapping() {
   if (at_ != nullptr) ::munmap(at_, size_);
 }
 
-std::unique_ptr<LaneMemory> LaneMemory::make(const shm::Geometry& geometry, std::uint32_t worker, std::uint32_t generation,
-                                             UniqueFd bell, std::string& error) {
+std::unique_ptr<LaneMemory> LaneMemory::make(const shm::Geometry& geometry, std::uint32_t worker,
+                                             std::uint32_t generation, UniqueFd bell, std::string& error) {
   CHECK(geometry.valid() && geometry.send_arena != 0 && geometry.receive_arena != 0);
   auto memory = std::make_unique<LaneMemory>();
   LaneMemory& m = *memory;
@@ -80,10 +81,13 @@ std::unique_ptr<LaneMemory> LaneMemory::make(const shm::Geometry& geometry, std:
     fail(error, "eventfd");
     return nullptr;
   }
-  if (!make_region("netchan-daemon-pages", Writer::daemon, geometry.daemon_pages(), m.daemon_pages_fd_, m.daemon_pages_, error) ||
-      !make_region("netchan-client-pages", Writer::client, geometry.client_pages(), m.client_pages_fd_, m.client_pages_, error) ||
+  if (!make_region("netchan-daemon-pages", Writer::daemon, geometry.daemon_pages(), m.daemon_pages_fd_, m.daemon_pages_,
+                   error) ||
+      !make_region("netchan-client-pages", Writer::client, geometry.client_pages(), m.client_pages_fd_, m.client_pages_,
+                   error) ||
       !make_region("netchan-send", Writer::client, geometry.send_arena, m.send_arena_fd_, m.send_arena_, error) ||
-      !make_region("netchan-receive", Writer::daemon, geometry.receive_arena, m.receive_arena_fd_, m.receive_arena_, error))
+      !make_region("netchan-receive", Writer::daemon, geometry.receive_arena, m.receive_arena_fd_, m.receive_arena_,
+                   error))
     return nullptr;
   shm::DaemonHeader& header = m.daemon_header();
   header.magic = shm::kMagic;
@@ -122,7 +126,9 @@ bool LaneMemory::seal(std::string& error) {
 }
 
 // The structs are trivially laid out, the memory zero: all of them begin their lives as mapped.
-shm::DaemonHeader& LaneMemory::daemon_header() const { return *reinterpret_cast<shm::DaemonHeader*>(daemon_pages_.at()); }
+shm::DaemonHeader& LaneMemory::daemon_header() const {
+  return *reinterpret_cast<shm::DaemonHeader*>(daemon_pages_.at());
+}
 shm::DaemonStream* LaneMemory::daemon_streams() const {
   return reinterpret_cast<shm::DaemonStream*>(daemon_pages_.at() + geometry_.daemon_streams_at());
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// LaneMemory: the four memfds of a lane, mapped, and its two doorbells (proto/shm/layout.h). Everything is made, allocated
-// and sealed here; the client gets descriptors that were reopened, read-only where it may only read.
+// LaneMemory: the four memfds of a lane, mapped, and its two doorbells (proto/shm/layout.h). Everything is made,
+// allocated and sealed here; the client gets descriptors that were reopened, read-only where it may only read.
 //
 //              daemon maps   client's descriptor   seals at once          seals after READY
 //   daemon pages     rw      read-only             SHRINK GROW FUTURE_WRITE SEAL
@@ -9,8 +9,9 @@
 //   client pages     ro      read-write            SHRINK GROW            FUTURE_WRITE SEAL
 //   send arena       ro      read-write            SHRINK GROW            FUTURE_WRITE SEAL
 //
-// FUTURE_WRITE refuses writable mappings to come, write() and hole punching, for every holder of a descriptor. Holes that a
-// client punched before READY are filled again when it is sealed. After that the daemon keeps mappings only, no memfds.
+// FUTURE_WRITE refuses writable mappings to come, write() and hole punching, for every holder of a descriptor. Holes
+// that a client punched before READY are filled again when it is sealed. After that the daemon keeps mappings only, no
+// memfds.
 #pragma once
 
 #include <array>
@@ -46,7 +47,8 @@ class Mapping {
 
 class LaneMemory {
  public:
-  // `bell` is this lane's own descriptor of the write end of the client's pipe (non-blocking). nullptr: `error` says why.
+  // `bell` is this lane's own descriptor of the write end of the client's pipe (non-blocking). nullptr: `error` says
+  // why.
   static std::unique_ptr<LaneMemory> make(const shm::Geometry&, std::uint32_t worker, std::uint32_t generation,
                                           UniqueFd bell, std::string& error);
 

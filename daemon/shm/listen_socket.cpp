@@ -23,7 +23,8 @@ sockaddr_un address(const std::string& path) {
   sockaddr_un a{};
   a.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof a.sun_path)
-    throw std::runtime_error("client socket " + path + ": a socket's path has 1 to " + std::to_string(sizeof a.sun_path - 1) + " letters");
+    throw std::runtime_error("client socket " + path + ": a socket's path has 1 to " +
+                             std::to_string(sizeof a.sun_path - 1) + " letters");
   std::memcpy(a.sun_path, path.data(), path.size());
   return a;
 }
@@ -40,7 +41,8 @@ void refuse_if_taken(const std::string& path) {
     if (errno == ENOENT) return;
     fail("client socket " + path);
   }
-  if (!S_ISSOCK(st.st_mode)) throw std::runtime_error("client socket " + path + ": something that is not a socket is there");
+  if (!S_ISSOCK(st.st_mode))
+    throw std::runtime_error("client socket " + path + ": something that is not a socket is there");
   const UniqueFd probe = make_socket();
   const sockaddr_un a = address(path);
   // EAGAIN: alive with a full backlog. ECONNREFUSED (or EPROTOTYPE, a socket of another kind): nobody of ours.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// ListenSocket: a listening SOCK_SEQPACKET socket at a path, with a group. It appears there with its final mode and owner
-// in one step (rename), takes the place of a dead daemon's socket, and refuses that of a living one.
+// ListenSocket: a listening SOCK_SEQPACKET socket at a path, with a group. It appears there with its final mode and
+// owner in one step (rename), takes the place of a dead daemon's socket, and refuses that of a living one.
 #pragma once
 
 #include <sys/types.h>

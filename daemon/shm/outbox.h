@@ -14,8 +14,8 @@ namespace netchan::session {
 
 class Outbox {
  public:
-  // Far more than an honest client ever has waiting (the handshake's messages, then an answer for each question), far less
-  // than memory.
+  // Far more than an honest client ever has waiting (the handshake's messages, then an answer for each question), far
+  // less than memory.
   static constexpr std::size_t kMostWaiting = 256;
 
   enum class Outcome { sent, waiting, overflow, broken };

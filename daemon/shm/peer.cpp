@@ -63,15 +63,17 @@ std::optional<Peer> Peer::of(int socket) {
 bool may_attach(const Peer& peer, const FlowAccess& flow) {
   if (flow.everyone || peer.uid == 0 || peer.uid == ::geteuid()) return true;
   if (std::find(flow.users.begin(), flow.users.end(), peer.uid) != flow.users.end()) return true;
-  return std::find_first_of(flow.groups.begin(), flow.groups.end(), peer.groups.begin(), peer.groups.end()) != flow.groups.end();
+  return std::find_first_of(flow.groups.begin(), flow.groups.end(), peer.groups.begin(), peer.groups.end()) !=
+         flow.groups.end();
 }
 
 std::string explain_refusal(const Peer& peer, const FlowAccess& flow) {
   std::string rule = list("uids", flow.users);
-  if (const std::string groups = list("gids", flow.groups); !groups.empty()) rule += (rule.empty() ? "" : " and ") + groups;
+  if (const std::string groups = list("gids", flow.groups); !groups.empty())
+    rule += (rule.empty() ? "" : " and ") + groups;
   if (rule.empty()) rule = "nobody but root and the daemon's own user";
-  return "flow " + flow.name + ": its `clients:` allows " + rule + "; this process has uid " + std::to_string(peer.uid) +
-         " and gid " + std::to_string(peer.gid);
+  return "flow " + flow.name + ": its `clients:` allows " + rule + "; this process has uid " +
+         std::to_string(peer.uid) + " and gid " + std::to_string(peer.gid);
 }
 
 }  // namespace netchan::session

@@ -20,12 +20,13 @@ struct Peer {
   gid_t gid = 0;
   pid_t pid = 0;
   std::vector<gid_t> groups;  // gid included
-  UniqueFd pidfd;             // may be missing (the process is gone, or in a foreign pid namespace): the socket tells too
+  UniqueFd pidfd;  // may be missing (the process is gone, or in a foreign pid namespace): the socket tells too
 
   static std::optional<Peer> of(int socket);
 };
 
-// Who may attach a flow: its `clients:` resolved to numbers by the composition. Root and the daemon's own user always may.
+// Who may attach a flow: its `clients:` resolved to numbers by the composition. Root and the daemon's own user always
+// may.
 struct FlowAccess {
   std::string name;
   shm::FlowKind kind = shm::FlowKind::tcp_listen;

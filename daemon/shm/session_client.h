@@ -25,7 +25,7 @@ struct Sessions::Client {
   Outbox outbox;
   std::vector<std::shared_ptr<LaneMemory>> lanes;  // shares: the workers' Lanes have the others
   std::vector<bool> attached;                      // by flow
-  bool paused = false;    // its user's commands come too fast: not read for the moment
+  bool paused = false;                             // its user's commands come too fast: not read for the moment
   bool finished = false;
   std::uint32_t watched = 0;  // epoll events
 };

@@ -15,8 +15,8 @@
 namespace netchan::session {
 namespace {
 
-constexpr int kCommandsATurn = 32;    // of one client, then the others have theirs
-constexpr int kLastWords = 4096;      // a dead client's socket holds fewer; it is not filled again
+constexpr int kCommandsATurn = 32;  // of one client, then the others have theirs
+constexpr int kLastWords = 4096;    // a dead client's socket holds fewer; it is not filled again
 
 bool is_command(shm::Message m) {
   return m == shm::Message::attach || m == shm::Message::dial || m == shm::Message::detach;
@@ -25,7 +25,8 @@ bool is_command(shm::Message m) {
 // It goes into logs and status pages.
 std::string printable(std::string_view name) {
   std::string text(name.substr(0, 64));
-  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return text;
 }
 
@@ -47,14 +48,16 @@ void Sessions::read_commands(Client& client, Instant now, bool last_words) {
     const ssize_t size = ::recvmsg(client.socket.get(), &message, MSG_DONTWAIT);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      if (!last_words && client.state == Client::State::ready) ++principals_[client.peer.uid].tokens;  // nothing was taken
+      if (!last_words && client.state == Client::State::ready)
+        ++principals_[client.peer.uid].tokens;  // nothing was taken
       return;
     }
     if (size <= 0) return last_words ? void() : finish(client, Ending::death);
     if ((message.msg_flags & MSG_CTRUNC) != 0) counters_.descriptors_received.add();
-    const auto parsed = (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0
-                            ? std::nullopt
-                            : shm::MessageReader::parse(Bytes(octets, static_cast<std::size_t>(size)), shm::Sender::client);
+    const auto parsed =
+        (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0
+            ? std::nullopt
+            : shm::MessageReader::parse(Bytes(octets, static_cast<std::size_t>(size)), shm::Sender::client);
     if (last_words) {
       if (parsed && parsed->type() == shm::Message::goodbye) finish(client, Ending::goodbye);
       continue;
@@ -77,7 +80,8 @@ void Sessions::command(Client& client, const shm::MessageReader& message) {
   detach(client, message);
 }
 
-// ---- handshake --------------------------------------------------------------------------------------------------------
+// ---- handshake
+// --------------------------------------------------------------------------------------------------------
 
 void Sessions::hello(Client& client, const shm::MessageReader& message) {
   const std::uint64_t low = message.number(shm::Tag::abi_min), high = message.number(shm::Tag::abi_max);
@@ -85,8 +89,9 @@ void Sessions::hello(Client& client, const shm::MessageReader& message) {
   if (low > high || high < shm::kAbiMin || low > shm::kAbiMax) {
     counters_.refused_version.add();
     refuse(client.socket.get(), shm::Status::version,
-           "netchand speaks ABI " + std::to_string(shm::kAbiMin) + " to " + std::to_string(shm::kAbiMax) + ", this libnetchan " +
-               std::to_string(low) + " to " + std::to_string(high) + ": install the same version of both");
+           "netchand speaks ABI " + std::to_string(shm::kAbiMin) + " to " + std::to_string(shm::kAbiMax) +
+               ", this libnetchan " + std::to_string(low) + " to " + std::to_string(high) +
+               ": install the same version of both");
     return finish(client, Ending::refused);
   }
   std::string error;
@@ -113,7 +118,8 @@ bool Sessions::hand_over_lanes(Client& client, std::string& error) {
       error = std::string("a doorbell: ") + std::strerror(errno);
       return false;
     }
-    std::shared_ptr<LaneMemory> memory = LaneMemory::make(options_.geometry, worker, options_.generation, std::move(bell), error);
+    std::shared_ptr<LaneMemory> memory =
+        LaneMemory::make(options_.geometry, worker, options_.generation, std::move(bell), error);
     LaneMemory::ClientDescriptors descriptors;
     if (memory == nullptr || !memory->descriptors_for_client(descriptors, error)) return false;
     const shm::Geometry& g = memory->geometry();
@@ -152,7 +158,8 @@ void Sessions::ready(Client& client) {
     hooks_.lane_ready(worker, std::make_unique<Lane>(client.lanes[worker], client.id));
 }
 
-// ---- commands ---------------------------------------------------------------------------------------------------------
+// ---- commands
+// ---------------------------------------------------------------------------------------------------------
 
 void Sessions::attach(Client& client, const shm::MessageReader& message) {
   const std::string_view name = message.text(shm::Tag::flow);
@@ -167,7 +174,8 @@ void Sessions::attach(Client& client, const shm::MessageReader& message) {
       text += separator + flow.name;
       separator = ", ";
     }
-    return send_error(client, correlation, {static_cast<int>(shm::Status::no_flow), separator == " " ? text + " none" : text});
+    return send_error(client, correlation,
+                      {static_cast<int>(shm::Status::no_flow), separator == " " ? text + " none" : text});
   }
   if (!may_attach(client.peer, *it)) {
     counters_.denied.add();
@@ -175,7 +183,8 @@ void Sessions::attach(Client& client, const shm::MessageReader& message) {
   }
   const auto flow = static_cast<std::uint32_t>(it - flows_.begin());
   if (client.attached[flow])
-    return send_error(client, correlation, {static_cast<int>(shm::Status::invalid), "this channel has attached " + it->name + " already"});
+    return send_error(client, correlation,
+                      {static_cast<int>(shm::Status::invalid), "this channel has attached " + it->name + " already"});
   const Reply reply = hooks_.attach(client.id, flow);
   if (client.finished) return;
   if (reply.status != 0) return send_error(client, correlation, reply);
@@ -215,15 +224,20 @@ void Sessions::detach(Client& client, const shm::MessageReader& message) {
   hooks_.detach(client.id, static_cast<std::uint32_t>(flow));
 }
 
-// ---- answers ----------------------------------------------------------------------------------------------------------
+// ---- answers
+// ----------------------------------------------------------------------------------------------------------
 
 void Sessions::send(Client& client, shm::MessageWriter& message, std::vector<UniqueFd> descriptors) {
   if (client.finished) return;
   switch (client.outbox.send(client.socket.get(), message.finish(), std::move(descriptors))) {
-    case Outbox::Outcome::sent: return;
-    case Outbox::Outcome::waiting: return watch(client);
-    case Outbox::Outcome::overflow: return finish_lie(client, shm::Violation::control_flood);
-    case Outbox::Outcome::broken: return finish(client, Ending::death);
+    case Outbox::Outcome::sent:
+      return;
+    case Outbox::Outcome::waiting:
+      return watch(client);
+    case Outbox::Outcome::overflow:
+      return finish_lie(client, shm::Violation::control_flood);
+    case Outbox::Outcome::broken:
+      return finish(client, Ending::death);
   }
 }
 

@@ -18,14 +18,15 @@
 namespace netchan::session {
 namespace {
 
-constexpr int kEvents = 64;                // of one dispatch: the other duties of main get their turn
+constexpr int kEvents = 64;  // of one dispatch: the other duties of main get their turn
 constexpr int kAccepts = 64;
-constexpr std::uint64_t kListener = 0;     // epoll tags: a client's number, doubled; + 1 for its pidfd
+constexpr std::uint64_t kListener = 0;  // epoll tags: a client's number, doubled; + 1 for its pidfd
 constexpr Duration kRetryPaused = Duration::milliseconds(10);
 
 UniqueFd spare_descriptor() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
-void set_state(const std::vector<std::shared_ptr<LaneMemory>>& lanes, shm::DaemonState state, shm::Violation violation) {
+void set_state(const std::vector<std::shared_ptr<LaneMemory>>& lanes, shm::DaemonState state,
+               shm::Violation violation) {
   for (const auto& lane : lanes) {
     if (violation != shm::Violation::none)
       lane->daemon_header().violation.store(static_cast<std::uint32_t>(violation), std::memory_order_relaxed);
@@ -37,8 +38,12 @@ void set_state(const std::vector<std::shared_ptr<LaneMemory>>& lanes, shm::Daemo
 }  // namespace
 
 Sessions::Sessions(SessionOptions options, std::vector<FlowAccess> flows, Hooks hooks)
-    : options_(std::move(options)), flows_(std::move(flows)), hooks_(std::move(hooks)),
-      listener_(options_.socket, options_.group), epoll_(::epoll_create1(EPOLL_CLOEXEC)), spare_(spare_descriptor()) {
+    : options_(std::move(options)),
+      flows_(std::move(flows)),
+      hooks_(std::move(hooks)),
+      listener_(options_.socket, options_.group),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      spare_(spare_descriptor()) {
   options_.geometry.send_arena -= options_.geometry.send_arena % shm::kArenaGrain;
   options_.geometry.receive_arena -= options_.geometry.receive_arena % shm::kArenaGrain;
   if (!options_.geometry.valid() || options_.geometry.send_arena == 0 || options_.geometry.receive_arena == 0)
@@ -102,7 +107,8 @@ void Sessions::watch(Client& client) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.socket.get(), &event);
 }
 
-// ---- coming -----------------------------------------------------------------------------------------------------------
+// ---- coming
+// -----------------------------------------------------------------------------------------------------------
 
 void Sessions::accept_all(Instant now) {
   for (int i = 0; i < kAccepts; ++i) {
@@ -113,7 +119,8 @@ void Sessions::accept_all(Instant now) {
       counters_.refused_descriptors.add();
       spare_.reset();  // with its place the next in line is taken and told to go, instead of waking us for ever
       socket.reset(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (socket.valid()) refuse(socket.get(), shm::Status::no_memory, "netchand has no file descriptors left (LimitNOFILE)");
+      if (socket.valid())
+        refuse(socket.get(), shm::Status::no_memory, "netchand has no file descriptors left (LimitNOFILE)");
       socket.reset();
       spare_ = spare_descriptor();
       continue;
@@ -186,7 +193,8 @@ bool Sessions::take_token(uid_t uid, Instant now) {
   return true;
 }
 
-// ---- time -------------------------------------------------------------------------------------------------------------
+// ---- time
+// -------------------------------------------------------------------------------------------------------------
 
 Instant Sessions::deadline() const {
   Instant first = Instant::never();
@@ -214,7 +222,8 @@ void Sessions::tick(Instant now) {
   finished_.clear();
 }
 
-// ---- going ------------------------------------------------------------------------------------------------------------
+// ---- going
+// ------------------------------------------------------------------------------------------------------------
 
 void Sessions::finish(Client& client, Ending ending) {
   if (client.finished) return;
@@ -246,11 +255,14 @@ void Sessions::finish(Client& client, Ending ending) {
 void Sessions::finish_lie(Client& client, shm::Violation violation) {
   counters_.violations.add();
   switch (violation) {
-#define X(name, sentence) \
-  case shm::Violation::name: violations_.name.add(); break;
+#define X(name, sentence)    \
+  case shm::Violation::name: \
+    violations_.name.add();  \
+    break;
     SHM_VIOLATIONS(X)
 #undef X
-    case shm::Violation::none: break;
+    case shm::Violation::none:
+      break;
   }
   set_state(client.lanes, shm::DaemonState::ended, violation);
   shm::MessageWriter goodbye(shm::Message::goodbye, 0);
@@ -292,7 +304,8 @@ void Sessions::drain() {
 
 void Sessions::end_all() {
   shm::MessageWriter goodbye(shm::Message::goodbye, 0);
-  goodbye.number(shm::Tag::status, static_cast<std::uint32_t>(shm::Status::daemon_gone)).text(shm::Tag::text, "netchand has stopped");
+  goodbye.number(shm::Tag::status, static_cast<std::uint32_t>(shm::Status::daemon_gone))
+      .text(shm::Tag::text, "netchand has stopped");
   while (!clients_.empty()) {
     Client& client = *clients_.begin()->second;
     set_state(client.lanes, shm::DaemonState::ended, shm::Violation::none);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Sessions: the client socket and everyone connected to it. It admits clients by the kernel's word on who they are, gives
-// them shared memory, takes their commands, notices at once when they die, and never waits for any of them. What commands
-// mean is the composition's business (Hooks). An honest client waits at most for its own limits; one that breaks the
-// contract loses its session, with a reason, and nobody else notices.
+// Sessions: the client socket and everyone connected to it. It admits clients by the kernel's word on who they are,
+// gives them shared memory, takes their commands, notices at once when they die, and never waits for any of them. What
+// commands mean is the composition's business (Hooks). An honest client waits at most for its own limits; one that
+// breaks the contract loses its session, with a reason, and nobody else notices.
 //
-//   connect -> HELLO -> WELCOME, LANE..., BELL -> READY => lane_ready -> ATTACH, DIAL, DETACH ... -> GOODBYE or death => gone
+//   connect -> HELLO -> WELCOME, LANE..., BELL -> READY => lane_ready -> ATTACH, DIAL, DETACH ... -> GOODBYE or death
+//   => gone
 //
-// Thread: main. Watch fd() for EPOLLIN and call dispatch(); call tick() at least when deadline() has come. Nothing throws
-// but the constructor (start-up errors: path, group, another daemon).
+// Thread: main. Watch fd() for EPOLLIN and call dispatch(); call tick() at least when deadline() has come. Nothing
+// throws but the constructor (start-up errors: path, group, another daemon).
 #pragma once
 
 #include <array>
@@ -32,11 +33,11 @@
 namespace netchan::session {
 
 struct SessionOptions {
-  std::string socket;             // path
-  std::string group;              // who may connect; empty: everyone
-  std::uint32_t lanes = 1;        // one a worker
-  shm::Geometry geometry;         // of each lane; arenas are cut to whole pages
-  std::uint32_t generation = 1;   // of the daemon: another one each start
+  std::string socket;            // path
+  std::string group;             // who may connect; empty: everyone
+  std::uint32_t lanes = 1;       // one a worker
+  shm::Geometry geometry;        // of each lane; arenas are cut to whole pages
+  std::uint32_t generation = 1;  // of the daemon: another one each start
   std::uint32_t max_clients_per_uid = 64, handshakes_per_uid = 16, commands_per_second = 1000;
   Duration handshake_timeout = Duration::seconds(5);
 };
@@ -61,8 +62,8 @@ struct ClientView {
   std::uint64_t id;
   uid_t uid;
   pid_t pid;
-  std::string name;                 // as the client says; printable
-  std::vector<std::string> flows;   // attached
+  std::string name;                // as the client says; printable
+  std::vector<std::string> flows;  // attached
   Instant since;
 };
 
@@ -78,11 +79,11 @@ class Sessions {
   Instant deadline() const;
   void tick(Instant now);
 
-  void lane_returned(std::unique_ptr<Lane>);               // back from its worker: unmapped here
-  void end(std::uint64_t client, shm::Violation);          // a worker saw a lie
+  void lane_returned(std::unique_ptr<Lane>);       // back from its worker: unmapped here
+  void end(std::uint64_t client, shm::Violation);  // a worker saw a lie
   void dial_failed(std::uint64_t client, std::uint64_t correlation, const Reply&);  // what hooks.dial had accepted
-  void drain();                                            // tells everyone that the daemon is about to stop
-  void end_all();                                          // tells everyone that it has; `gone` for each
+  void drain();    // tells everyone that the daemon is about to stop
+  void end_all();  // tells everyone that it has; `gone` for each
 
   const SessionCounters& counters() const { return counters_; }
   const ViolationCounters& violations() const { return violations_; }
@@ -90,10 +91,10 @@ class Sessions {
 
  private:
   struct Client;
-  struct Principal {  // what one uid has
+  struct Principal {                // what one uid has
     std::uint32_t connections = 0;  // until their last lane is back: their memory is still held
     std::uint32_t handshakes = 0;
-    std::uint64_t tokens = 0;       // commands that may be taken now
+    std::uint64_t tokens = 0;  // commands that may be taken now
     Instant refilled;
   };
   struct LanesOut {  // of one client

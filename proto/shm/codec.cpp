@@ -46,7 +46,8 @@ MessageWriter& MessageWriter::text(Tag tag, std::string_view value) {
 Bytes MessageWriter::finish() {
   const MessageRule& rule = kMessageRules[static_cast<std::size_t>(type_)];
   CHECK((rule.required & ~present_) == 0);
-  store(octets_.data(), MessageHeader{static_cast<std::uint32_t>(size_), static_cast<std::uint16_t>(type_), 0, correlation_});
+  store(octets_.data(),
+        MessageHeader{static_cast<std::uint32_t>(size_), static_cast<std::uint16_t>(type_), 0, correlation_});
   return Bytes(octets_).first(size_);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Control messages to octets and back (control.h). The writer is given what our own code decided, so its misuse is a bug;
-// the reader is given what the other side sent and refuses whatever the table of rules does not allow: every length is
-// checked before it is used, a tag comes at most once, has its size, and belongs to its message.
+// Control messages to octets and back (control.h). The writer is given what our own code decided, so its misuse is a
+// bug; the reader is given what the other side sent and refuses whatever the table of rules does not allow: every
+// length is checked before it is used, a tag comes at most once, has its size, and belongs to its message.
 #pragma once
 
 #include <array>
@@ -18,9 +18,9 @@ class MessageWriter {
  public:
   MessageWriter(Message, std::uint64_t correlation);
 
-  MessageWriter& number(Tag, std::uint64_t);         // in the tag's width
-  MessageWriter& text(Tag, std::string_view);        // cut to 255 octets
-  Bytes finish();                                    // valid as long as the writer
+  MessageWriter& number(Tag, std::uint64_t);   // in the tag's width
+  MessageWriter& text(Tag, std::string_view);  // cut to 255 octets
+  Bytes finish();                              // valid as long as the writer
 
  private:
   void put(Tag, const void* value, std::size_t size);
@@ -41,8 +41,8 @@ class MessageReader {
   Message type() const { return type_; }
   std::uint64_t correlation() const { return correlation_; }
   bool has(Tag tag) const { return (present_ & tags(tag)) != 0; }
-  std::uint64_t number(Tag) const;         // 0 when it is not there
-  std::string_view text(Tag) const;        // empty when it is not there; no zero octet inside
+  std::uint64_t number(Tag) const;   // 0 when it is not there
+  std::string_view text(Tag) const;  // empty when it is not there; no zero octet inside
 
  private:
   Message type_ = Message::none;

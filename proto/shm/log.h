@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A log: `capacity` octets (a power of two), in which the octet at stream position p lies at p mod capacity. Here is the
-// arithmetic that turns a stretch of positions into the one or two places where it lies; both sides use nothing else.
+// A log: `capacity` octets (a power of two), in which the octet at stream position p lies at p mod capacity. Here is
+// the arithmetic that turns a stretch of positions into the one or two places where it lies; both sides use nothing
+// else.
 #pragma once
 
 #include <cstddef>

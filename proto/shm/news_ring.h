@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The news ring's two views (layout.h): the daemon produces, the client consumes. A slot's sequence number is stored last
-// (release) and loaded first (acquire), so publishing and taking cost one cache line each and no shared index. The consumer
-// tells how far it is in ClientHeader.news_consumed, which the producer reads only when its own copy says full.
+// The news ring's two views (layout.h): the daemon produces, the client consumes. A slot's sequence number is stored
+// last (release) and loaded first (acquire), so publishing and taking cost one cache line each and no shared index. The
+// consumer tells how far it is in ClientHeader.news_consumed, which the producer reads only when its own copy says
+// full.
 //
 //   position:     0   1   2   3 | 4   5   6  ...      size 4
 //   slot:         0   1   2   3 | 0   1   2

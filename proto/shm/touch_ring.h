@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The touch ring's two views (layout.h): the client produces one-word entries that name a stream, the daemon consumes. The
-// sequence number inside the word works as in news_ring.h. The producer is not trusted: a word that is neither the entry
-// waited for nor the one that the slot held a lap ago is a lie.
+// The touch ring's two views (layout.h): the client produces one-word entries that name a stream, the daemon consumes.
+// The sequence number inside the word works as in news_ring.h. The producer is not trusted: a word that is neither the
+// entry waited for nor the one that the slot held a lap ago is a lie.
 #pragma once
 
 #include <atomic>
@@ -13,14 +13,15 @@
 namespace netchan::shm {
 
 struct Touch {
-  std::uint32_t stream;           // below 2^20
-  std::uint32_t generation_low;   // 12 bits
+  std::uint32_t stream;          // below 2^20
+  std::uint32_t generation_low;  // 12 bits
 
   static constexpr std::uint32_t low(std::uint32_t generation) { return generation & 0xfff; }
 };
 
 constexpr std::uint64_t touch_word(std::uint32_t sequence, std::uint32_t stream, std::uint32_t generation) {
-  return std::uint64_t{Touch::low(generation)} << 52 | std::uint64_t{stream & ((1u << kMaxStreamBits) - 1)} << 32 | sequence;
+  return std::uint64_t{Touch::low(generation)} << 52 | std::uint64_t{stream & ((1u << kMaxStreamBits) - 1)} << 32 |
+         sequence;
 }
 
 class TouchProducer {
@@ -57,10 +58,12 @@ class TouchConsumer {
   // Something to take, be it a lie.
   bool waiting() const { return look(words_[next_ & (size_ - 1)].load(std::memory_order_relaxed)) != Outcome::none; }
   Outcome take(Touch& out) {
-    const std::uint64_t word = words_[next_ & (size_ - 1)].load(std::memory_order_acquire);  // partner: TouchProducer::push
+    const std::uint64_t word =
+        words_[next_ & (size_ - 1)].load(std::memory_order_acquire);  // partner: TouchProducer::push
     const Outcome outcome = look(word);
     if (outcome != Outcome::taken) return outcome;
-    out = {static_cast<std::uint32_t>(word >> 32) & ((1u << kMaxStreamBits) - 1), static_cast<std::uint32_t>(word >> 52)};
+    out = {static_cast<std::uint32_t>(word >> 32) & ((1u << kMaxStreamBits) - 1),
+           static_cast<std::uint32_t>(word >> 52)};
     if (++next_ == size_) first_lap_ = false;
     return outcome;
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What the client boundary costs, without any network: `shm_bench [SECONDS]`, JSON to stdout. The library in one thread, a
-// worker with real Lanes in another (tests/unit/client/loopback.h), each on a core of its own where there are two.
+// What the client boundary costs, without any network: `shm_bench [SECONDS]`, JSON to stdout. The library in one
+// thread, a worker with real Lanes in another (tests/unit/client/loopback.h), each on a core of its own where there are
+// two.
 //
 //   send     the client's messages into its log; the worker copies them out, as into frames
 //   receive  the worker's messages into the receive log; the client reads in place and consumes each

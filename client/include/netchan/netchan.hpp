@@ -2,9 +2,10 @@
 //
 // netchan.hpp - netchan.h for C++20: owners instead of handles, spans instead of pointers and sizes.
 //
-// "Not now" is a value, as loops meet it all the time: try_ functions give an empty optional or 0. What a program cannot go
-// on with is an exception, netchan::Error, whose status() is the nc_status and whose what() has the daemon's words.
-// Threads, lifetimes and blocking are as in netchan.h. Destroy streams before their flow, flows before their channel.
+// "Not now" is a value, as loops meet it all the time: try_ functions give an empty optional or 0. What a program
+// cannot go on with is an exception, netchan::Error, whose status() is the nc_status and whose what() has the daemon's
+// words. Threads, lifetimes and blocking are as in netchan.h. Destroy streams before their flow, flows before their
+// channel.
 #pragma once
 
 #include <netchan/netchan.h>
@@ -33,7 +34,9 @@ namespace detail {
 template <auto Function>
 struct Delete {
   template <class T>
-  void operator()(T* handle) const { Function(handle); }
+  void operator()(T* handle) const {
+    Function(handle);
+  }
 };
 inline int check(int status, const nc_channel* channel = nullptr) {
   if (status < 0) throw Error(status, channel != nullptr ? nc_channel_error(channel) : "");
@@ -170,7 +173,8 @@ class Channel {
   }
   // Fills the front of `events` and returns that part.
   std::span<nc_event> poll(std::span<nc_event> events, int timeout_ms) {
-    const int n = detail::check(nc_channel_poll(get(), events.data(), static_cast<int>(events.size()), timeout_ms), get());
+    const int n =
+        detail::check(nc_channel_poll(get(), events.data(), static_cast<int>(events.size()), timeout_ms), get());
     return events.first(static_cast<std::size_t>(n));
   }
 

@@ -108,7 +108,10 @@ TEST_CASE("netchan-cat -k serves one connection after the other, until the daemo
   auto daemon = std::make_unique<LoopbackDaemon>(options);
   std::thread ender([&] {
     while (daemon->worker().moved.load() < 5) std::this_thread::yield();
-    daemon->in_main([](session::Sessions& s) { s.end_all(); return 0; });
+    daemon->in_main([](session::Sessions& s) {
+      s.end_all();
+      return 0;
+    });
   });
   const Result r = cat({"-k", "-v", "-s", daemon->path(), "echo"}, "hello");
   ender.join();

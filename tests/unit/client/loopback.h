@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A daemon without a network: real Sessions and Lanes, and a worker whose every connection leads to an echo: what a client
-// sends comes back. It sleeps and wakes as a worker does (arm, need_wakeup, doorbells), so the whole client boundary runs
-// here, in one process or beside separate client processes.
+// A daemon without a network: real Sessions and Lanes, and a worker whose every connection leads to an echo: what a
+// client sends comes back. It sleeps and wakes as a worker does (arm, need_wakeup, doorbells), so the whole client
+// boundary runs here, in one process or beside separate client processes.
 #pragma once
 
 #include <poll.h>
@@ -70,12 +70,12 @@ class Thread {
 };
 
 struct EchoOptions {
-  std::uint32_t log = 1 << 16;    // octets of each log
-  std::uint32_t accepts = 1;      // connections that "come" when a listening flow is attached
-  bool discard = false;           // take what is sent, send nothing back
-  std::size_t chunk = 0;          // move at most so many octets of a stream in one iteration; 0: all
-  std::size_t source = 0;         // nothing comes back, but messages of so many octets come without end
-  bool spin = false;              // never sleep
+  std::uint32_t log = 1 << 16;  // octets of each log
+  std::uint32_t accepts = 1;    // connections that "come" when a listening flow is attached
+  bool discard = false;         // take what is sent, send nothing back
+  std::size_t chunk = 0;        // move at most so many octets of a stream in one iteration; 0: all
+  std::size_t source = 0;       // nothing comes back, but messages of so many octets come without end
+  bool spin = false;            // never sleep
 };
 
 class EchoWorker : public Thread {
@@ -107,7 +107,8 @@ class EchoWorker : public Thread {
   bool open(std::uint64_t client, std::uint32_t flow, std::uint64_t correlation, shm::News first) {
     const auto it = lanes_.find(client);
     if (it == lanes_.end()) return false;
-    session::StreamFacts facts{wire::Address::v4(10, 0, 0, 1), wire::Address::v4(10, 0, 0, 2), 9000, next_port_++, flow, correlation};
+    session::StreamFacts facts{
+        wire::Address::v4(10, 0, 0, 1), wire::Address::v4(10, 0, 0, 2), 9000, next_port_++, flow, correlation};
     const auto ref = it->second.lane->open_stream(options_.log, options_.log, facts);
     if (!ref) return false;
     Echo& s = it->second.streams.emplace_back();
@@ -135,7 +136,7 @@ class EchoWorker : public Thread {
  private:
   struct Echo {
     StreamRef ref;
-    std::uint64_t moved = 0;      // octets taken from the send log
+    std::uint64_t moved = 0;  // octets taken from the send log
     std::uint64_t delivered = 0, consumed = 0;
     std::uint32_t requests = 0;
     bool resting = false, fin_told = false, ended = false;
@@ -312,7 +313,9 @@ class LoopbackDaemon {
           auto shared = std::make_shared<std::unique_ptr<Lane>>(std::move(lane));
           main_.post([this, shared] { sessions_->lane_returned(std::move(*shared)); });
         },
-        [this](std::uint64_t client, shm::Violation v) { main_.post([this, client, v] { sessions_->end(client, v); }); });
+        [this](std::uint64_t client, shm::Violation v) {
+          main_.post([this, client, v] { sessions_->end(client, v); });
+        });
     raw_ = worker_.get();  // posted work may run while worker_ is being destroyed
     session::Hooks hooks;
     hooks.lane_ready = [this](std::uint32_t, std::unique_ptr<Lane> lane) {
@@ -328,7 +331,9 @@ class LoopbackDaemon {
       if (options_.dial) return options_.dial(flow);
       raw_->post([=, this] {
         if (raw_->open(client, flow, correlation, shm::News::dialing)) return;
-        main_.post([=, this] { sessions_->dial_failed(client, correlation, {-static_cast<int>(shm::Status::no_memory), "no stream left"}); });
+        main_.post([=, this] {
+          sessions_->dial_failed(client, correlation, {-static_cast<int>(shm::Status::no_memory), "no stream left"});
+        });
       });
       return session::Reply{};
     };
@@ -343,7 +348,7 @@ class LoopbackDaemon {
     main_.post([this] { stop_ = true; });
     thread_.join();
     sessions_->end_all();
-    worker_.reset();       // gives its lanes back
+    worker_.reset();  // gives its lanes back
     main_.run_posted();
     sessions_.reset();
   }
@@ -354,7 +359,7 @@ class LoopbackDaemon {
   auto in_main(F f) {  // f(Sessions&), in main's thread
     return main_.call([&] { return f(*sessions_); });
   }
-  std::uint64_t counter(const Counter session::SessionCounters::* which) {
+  std::uint64_t counter(const Counter session::SessionCounters::*which) {
     return in_main([&](session::Sessions& s) { return (s.counters().*which).get(); });
   }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A Lane against a client written by hand, with the client's side of the memory mapped as a client maps it: every violation
-// is provoked, and each is named right, stays, and makes the lane harmless. Then what is no lie: stale touches, old lines.
+// A Lane against a client written by hand, with the client's side of the memory mapped as a client maps it: every
+// violation is provoked, and each is named right, stays, and makes the lane harmless. Then what is no lie: stale
+// touches, old lines.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -217,7 +218,8 @@ TEST_CASE("every lie about shared memory is named, and makes the lane harmless")
 }
 
 TEST_CASE("every violation of shared memory is provoked by some lie above") {
-  for (auto v = Violation::touch_index; v < Violation::control_malformed; v = static_cast<Violation>(static_cast<int>(v) + 1)) {
+  for (auto v = Violation::touch_index; v < Violation::control_malformed;
+       v = static_cast<Violation>(static_cast<int>(v) + 1)) {
     bool provoked = false;
     for (const Lie& lie : lies()) provoked |= lie.expected == v;
     CAPTURE(shm::kViolationSentences[static_cast<std::size_t>(v)]);
@@ -225,7 +227,8 @@ TEST_CASE("every violation of shared memory is provoked by some lie above") {
   }
 }
 
-TEST_CASE("no lies: touches of streams that ended, twice, or of streams that are looked at; lines of an older generation") {
+TEST_CASE(
+    "no lies: touches of streams that ended, twice, or of streams that are looked at; lines of an older generation") {
   RawClient c;
   const StreamRef ref = c.stream();
   c.touch(ref.number, ref.generation);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The library's end and the daemon's end of one lane, in two threads over one mapping, so that ThreadSanitizer sees both
-// (it is blind across two mappings of a memfd, as the real thing has). The library's own code runs: objects of libnetchan are
-// linked in, and the lane is handed to it without a handshake.
+// The library's end and the daemon's end of one lane, in two threads over one mapping, so that ThreadSanitizer sees
+// both (it is blind across two mappings of a memfd, as the real thing has). The library's own code runs: objects of
+// libnetchan are linked in, and the lane is handed to it without a handshake.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -25,7 +25,9 @@ using namespace netchan;
 namespace {
 
 template <class T>
-T* writable(const T* p) { return const_cast<T*>(p); }
+T* writable(const T* p) {
+  return const_cast<T*>(p);
+}
 
 // A channel whose lane lies in the daemon's own mapping, made writable before the seals come.
 struct OneMapping {
@@ -64,7 +66,8 @@ struct OneMapping {
     lane.send_arena = send_arena;
     lane.receive_arena = memory->receive_arena().data();
     lane.news = shm::NewsConsumer(memory->news(), geometry.news_ring_log2, &lane.header->news_consumed);
-    lane.touches = shm::TouchProducer(writable(memory->touches()), geometry.touch_ring_log2, &lane.daemon->touch_consumed);
+    lane.touches =
+        shm::TouchProducer(writable(memory->touches()), geometry.touch_ring_log2, &lane.daemon->touch_consumed);
     lane.streams = static_cast<nc_stream**>(std::calloc(streams, sizeof(nc_stream*)));
     lane.doorbell = ::fcntl(memory->doorbell(), F_DUPFD_CLOEXEC, 0);
     flow = static_cast<nc_flow*>(std::calloc(1, sizeof(nc_flow)));

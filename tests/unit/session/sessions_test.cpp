@@ -1,234 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Sessions over a real socket: honest clients by the library, dishonest ones by hand, in this process and in children with
-// other uids. After each attack an honest client beside the liar must still be served.
+// Sessions over a real socket: who is let in, who may attach what, limits, and how clients go.
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <netchan/netchan.hpp>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <csignal>
 #include <cstring>
-#include <functional>
 
-#include "tests/unit/client/loopback.h"
+#include "tests/unit/session/raw_client.h"
 
 using namespace netchan;
+using namespace netchan::test;
 using session::SessionCounters;
-using test::DaemonOptions;
-using test::LoopbackDaemon;
-
-namespace {
-
-constexpr int kPatience = 10'000;
-
-Channel open_channel(const std::string& path) {
-  nc_channel_options options{};
-  options.socket_path = path.c_str();
-  return Channel(options);
-}
-
-void check_served(Channel& channel, Stream& stream) {
-  const std::string out = "still here";
-  stream.send_all(std::as_bytes(std::span(out)), kPatience);
-  std::array<std::byte, 64> in;
-  std::size_t got = 0;
-  while (got < out.size()) got += stream.receive(std::span(in).subspan(got), kPatience);
-  CHECK(std::memcmp(in.data(), out.data(), out.size()) == 0);
-  CHECK(nc_channel_flush(channel.get()) == 0);
-}
-
-// A client that speaks octets.
-struct Raw {
-  explicit Raw(const std::string& path) : socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
-    sockaddr_un a{};
-    a.sun_family = AF_UNIX;
-    std::strcpy(a.sun_path, path.c_str());
-    connected = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0;
-    const timeval patience{10, 0};
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  }
-  void send(Bytes octets) const { (void)!::send(socket.get(), octets.data(), octets.size(), MSG_NOSIGNAL); }
-  void hello(std::uint32_t low = 1, std::uint32_t high = 1) const {
-    shm::MessageWriter w(shm::Message::hello, 0);
-    send(w.number(shm::Tag::abi_min, low).number(shm::Tag::abi_max, high).finish());
-  }
-  void plain(shm::Message m) const {
-    shm::MessageWriter w(m, 0);
-    send(w.finish());
-  }
-  // Until the connection ends; descriptors are dropped. The status and text of the ERROR or GOODBYE among them.
-  std::pair<std::uint64_t, std::string> last_words() const {
-    std::pair<std::uint64_t, std::string> words{0, ""};
-    std::byte octets[shm::kMaxMessage];
-    for (;;) {
-      const ssize_t n = ::recv(socket.get(), octets, sizeof octets, 0);
-      if (n <= 0) {
-        if (n < 0 && errno == EAGAIN) words.second = "(no end)";
-        return words;
-      }
-      const auto m = shm::MessageReader::parse(Bytes(octets, static_cast<std::size_t>(n)), shm::Sender::daemon);
-      if (m && (m->type() == shm::Message::error || m->type() == shm::Message::goodbye))
-        words = {m->number(shm::Tag::status), std::string(m->text(shm::Tag::text))};
-    }
-  }
-  // Takes WELCOME, LANE, BELL.
-  void take_handshake() const {
-    std::byte octets[shm::kMaxMessage];
-    for (int i = 0; i < 3; ++i) REQUIRE(::recv(socket.get(), octets, sizeof octets, 0) > 0);
-  }
-  UniqueFd socket;
-  bool connected = false;
-};
-
-constexpr auto kViolation = static_cast<std::uint64_t>(shm::Status::violation);
-
-void wait_until(const std::function<bool()>& condition) {
-  while (!condition()) std::this_thread::yield();  // a hang is the test runner's to end
-}
-
-// Runs `child` in a process with another uid, and gives its exit code.
-int in_child(uid_t uid, const std::function<int()>& child) {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    if (uid != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(uid) != 0 || ::setuid(uid) != 0)) ::_exit(100);
-    int code = 101;
-    try {
-      code = child();
-    } catch (...) {
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 200 + WTERMSIG(status);
-}
-
-}  // namespace
-
-TEST_CASE("a liar on the control socket ends alone, with the reason") {
-  LoopbackDaemon daemon;
-  Channel honest = open_channel(daemon.path());
-  Flow flow = honest.attach("out");
-  Stream stream = flow.dial_wait(kPatience);
-
-  SUBCASE("garbage instead of a HELLO") {
-    Raw raw(daemon.path());
-    const std::string garbage(1000, 'x');
-    raw.send(std::as_bytes(std::span(garbage)));
-    CHECK(raw.last_words() == std::pair(kViolation, std::string(shm::kViolationSentences[static_cast<int>(shm::Violation::control_malformed)])));
-  }
-  SUBCASE("more than a message") {
-    Raw raw(daemon.path());
-    const std::string garbage(100'000, 'x');
-    raw.send(std::as_bytes(std::span(garbage)));
-    CHECK(raw.last_words().first == kViolation);
-  }
-  SUBCASE("a command before the handshake") {
-    Raw raw(daemon.path());
-    shm::MessageWriter w(shm::Message::attach, 1);
-    raw.send(w.text(shm::Tag::flow, "echo").finish());
-    CHECK(raw.last_words() == std::pair(kViolation, std::string(shm::kViolationSentences[static_cast<int>(shm::Violation::control_order)])));
-  }
-  SUBCASE("HELLO twice, READY twice") {
-    Raw raw(daemon.path());
-    raw.hello();
-    raw.take_handshake();
-    raw.hello();
-    CHECK(raw.last_words().first == kViolation);
-    Raw other(daemon.path());
-    other.hello();
-    other.take_handshake();
-    other.plain(shm::Message::ready);
-    other.plain(shm::Message::ready);
-    CHECK(other.last_words().first == kViolation);
-  }
-  SUBCASE("a command without a correlation") {
-    Raw raw(daemon.path());
-    raw.hello();
-    raw.take_handshake();
-    raw.plain(shm::Message::ready);
-    shm::MessageWriter w(shm::Message::attach, 0);
-    raw.send(w.text(shm::Tag::flow, "echo").finish());
-    CHECK(raw.last_words().first == kViolation);
-  }
-  SUBCASE("descriptors are never taken") {
-    Raw raw(daemon.path());
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    char octet = 'x';
-    iovec part{&octet, 1};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* h = CMSG_FIRSTHDR(&message);
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = 0;
-    std::memcpy(CMSG_DATA(h), &fd, sizeof fd);
-    REQUIRE(::sendmsg(raw.socket.get(), &message, 0) == 1);
-    CHECK(raw.last_words().first == kViolation);
-    CHECK(daemon.counter(&SessionCounters::descriptors_received) == 1);
-  }
-  SUBCASE("questions without taking the answers") {
-    Raw raw(daemon.path());
-    raw.hello();
-    raw.take_handshake();
-    raw.plain(shm::Message::ready);
-    const int small = 1;
-    ::setsockopt(raw.socket.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    shm::MessageWriter w(shm::Message::attach, 9);
-    w.text(shm::Tag::flow, "nothing");
-    const Bytes question = w.finish();
-    while (::send(raw.socket.get(), question.data(), question.size(), MSG_NOSIGNAL) > 0) {
-    }
-    CHECK(daemon.in_main([](session::Sessions& s) { return s.violations().control_flood.get(); }) == 1);
-  }
-  CHECK((daemon.counter(&SessionCounters::violations) >= 1));
-  check_served(honest, stream);
-}
-
-TEST_CASE("a lie in shared memory ends the session from the worker, and the library says so") {
-  LoopbackDaemon daemon;
-  Channel honest = open_channel(daemon.path());
-  Flow flow = honest.attach("out");
-  Stream stream = flow.dial_wait(kPatience);
-  {
-    // A client whose library is honest and whose process is not: it finds its own client pages and scribbles.
-    Channel liar = open_channel(daemon.path());
-    Flow f = liar.attach("out");
-    Stream s = f.dial_wait(kPatience);
-    REQUIRE(s.try_send(std::as_bytes(std::span("x", 1)), NC_FLUSH) == 1);  // tells its pages from the honest client's
-    std::FILE* maps = std::fopen("/proc/self/maps", "r");
-    std::uint64_t* line_of_stream = nullptr;
-    for (char text[512]; std::fgets(text, sizeof text, maps) != nullptr;) {
-      if (std::strstr(text, "netchan-client-pages") == nullptr || std::strstr(text, "rw-s") == nullptr) continue;
-      auto* words = reinterpret_cast<std::uint64_t*>(std::strtoull(text, nullptr, 16) + sizeof(shm::ClientHeader));
-      if (words[0] == 1) line_of_stream = words;
-    }
-    std::fclose(maps);
-    REQUIRE(line_of_stream != nullptr);
-    std::array<nc_event, 8> events;
-    int status = 0;
-    while (status >= 0) {
-      nc_send(s.get(), "x", 1, 0);
-      *line_of_stream = ~std::uint64_t{0};
-      nc_channel_flush(liar.get());
-      status = nc_channel_poll(liar.get(), events.data(), 8, 1);
-    }
-    CHECK(status == NC_VIOLATION);
-    CHECK(std::string(liar.error()) == shm::kViolationSentences[static_cast<int>(shm::Violation::committed_beyond)]);
-    CHECK(daemon.deaths == 1);
-  }
-  check_served(honest, stream);
-}
 
 TEST_CASE("another ABI is refused with words") {
   LoopbackDaemon daemon;
@@ -330,7 +114,11 @@ TEST_CASE("limits for each user: half-open handshakes, connections; others are s
     for (int i = 0; i < 3; ++i) half_open.push_back(std::make_unique<Raw>(daemon.path()));
     Raw fourth(daemon.path());
     CHECK(fourth.last_words().first == static_cast<std::uint64_t>(shm::Status::no_memory));
-    if (::geteuid() == 0) CHECK(in_child(4321, [&] { open_channel(daemon.path()); return 0; }) == 0);
+    if (::geteuid() == 0)
+      CHECK(in_child(4321, [&] {
+              open_channel(daemon.path());
+              return 0;
+            }) == 0);
   }
   std::vector<Channel> channels;
   wait_until([&] { return daemon.in_main([](session::Sessions& s) { return s.clients().empty(); }); });
@@ -370,7 +158,8 @@ TEST_CASE("the socket: mode and group, a dead daemon's is replaced, a living one
   struct stat st {};
   REQUIRE(::stat(daemon.path().c_str(), &st) == 0);
   CHECK((st.st_mode & 0777) == 0666);
-  CHECK_THROWS_WITH_AS(session::ListenSocket(daemon.path(), ""), doctest::Contains("another netchand answers"), std::runtime_error);
+  CHECK_THROWS_WITH_AS(session::ListenSocket(daemon.path(), ""), doctest::Contains("another netchand answers"),
+                       std::runtime_error);
   const std::string path = "/tmp/nct-" + std::to_string(::getpid()) + "-stale.sock";
   {
     const UniqueFd dead(::socket(AF_UNIX, SOCK_SEQPACKET, 0));
@@ -385,45 +174,11 @@ TEST_CASE("the socket: mode and group, a dead daemon's is replaced, a living one
   CHECK_THROWS_AS(session::ListenSocket(path, ""), std::runtime_error);
   CHECK(::access(path.c_str(), F_OK) == 0);
   ::unlink(path.c_str());
-  CHECK_THROWS_WITH_AS(session::ListenSocket(path, "no-such-group-xyz"), doctest::Contains("no group"), std::runtime_error);
-  { 
+  CHECK_THROWS_WITH_AS(session::ListenSocket(path, "no-such-group-xyz"), doctest::Contains("no group"),
+                       std::runtime_error);
+  {
     const session::ListenSocket socket(path, "root");
     REQUIRE(::stat(path.c_str(), &st) == 0);
     CHECK((st.st_mode & 0777) == 0660);
   }
-}
-
-TEST_CASE("clients are killed at random moments; in the end nothing of them is left") {
-  DaemonOptions options;
-  options.sessions.max_clients_per_uid = 1000;
-  options.sessions.handshakes_per_uid = 1000;
-  LoopbackDaemon daemon(options);
-  Channel honest = open_channel(daemon.path());
-  Flow flow = honest.attach("out");
-  Stream stream = flow.dial_wait(kPatience);
-  unsigned seed = 1;
-  for (int i = 0; i < 60; ++i) {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      try {
-        Channel channel = open_channel(daemon.path());
-        Flow f = channel.attach("out");
-        for (;;) {
-          Stream s = f.dial_wait(kPatience);
-          const std::string out(5000, 'x');
-          s.send_all(std::as_bytes(std::span(out)), kPatience);
-        }
-      } catch (...) {
-      }
-      ::_exit(0);
-    }
-    seed = seed * 1664525 + 1013904223;
-    ::usleep(seed >> 19);  // up to 8 ms: somewhere between connect() and the streams
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    if (i % 10 == 0) check_served(honest, stream);
-  }
-  wait_until([&] { return daemon.counter(&SessionCounters::lanes_out) == 1; });
-  wait_until([&] { return daemon.in_main([](session::Sessions& s) { return s.clients().size(); }) == 1; });
-  check_served(honest, stream);
 }

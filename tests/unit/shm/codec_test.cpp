@@ -70,13 +70,13 @@ TEST_CASE("a side may send only its own messages") {
 TEST_CASE("every truncation and every appended octet is refused") {
   for (const Message m : all_messages()) {
     auto octets = full_message(m);
-    for (std::size_t n = 0; n < octets.size(); ++n) CHECK_FALSE(MessageReader::parse(Bytes(octets).first(n), Sender::either));
+    for (std::size_t n = 0; n < octets.size(); ++n)
+      CHECK_FALSE(MessageReader::parse(Bytes(octets).first(n), Sender::either));
     // A cut that the length admits to: only whole optional tags may be missing.
     for (std::size_t n = sizeof(MessageHeader); n < octets.size(); ++n) {
       auto cut = copy(Bytes(octets).first(n));
       store(cut.data(), static_cast<std::uint32_t>(n));
-      if (const auto read = MessageReader::parse(cut, Sender::either))
-        CHECK(read->type() == m);
+      if (const auto read = MessageReader::parse(cut, Sender::either)) CHECK(read->type() == m);
     }
     octets.push_back(std::byte{0});
     CHECK_FALSE(MessageReader::parse(octets, Sender::either));
@@ -93,7 +93,8 @@ TEST_CASE("refused: tags that are doubled, foreign, missing, unknown or of the w
       const auto* v = reinterpret_cast<const std::byte*>(value.data());
       octets.insert(octets.end(), v, v + value.size());
     }
-    store(octets.data(), MessageHeader{static_cast<std::uint32_t>(octets.size()), static_cast<std::uint16_t>(type), 0, 1});
+    store(octets.data(),
+          MessageHeader{static_cast<std::uint32_t>(octets.size()), static_cast<std::uint16_t>(type), 0, 1});
     return octets;
   };
   const auto flow = static_cast<std::uint16_t>(Tag::flow), number = static_cast<std::uint16_t>(Tag::flow_number);
@@ -122,7 +123,8 @@ TEST_CASE("random octets and random flips never read outside and never pass as s
     for (int flips = 1 + static_cast<int>(random() % 3); flips > 0; --flips)
       octets[random() % octets.size()] = static_cast<std::byte>(random());
     // An exact heap copy: a read beyond it is the sanitizer's.
-    const std::vector<std::byte> exact(octets.begin(), octets.begin() + static_cast<std::ptrdiff_t>(random() % (octets.size() + 1)));
+    const std::vector<std::byte> exact(octets.begin(),
+                                       octets.begin() + static_cast<std::ptrdiff_t>(random() % (octets.size() + 1)));
     if (const auto read = MessageReader::parse(exact, Sender::either)) {
       const MessageRule& rule = kMessageRules[static_cast<std::size_t>(read->type())];
       for (unsigned t = 1; t < kTags; ++t)

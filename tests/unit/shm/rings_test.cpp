@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The rings' and the log's arithmetic in one thread, and the rings between two threads (ThreadSanitizer runs this; it sees
-// only one mapping, so both sides share this memory).
+// The rings' and the log's arithmetic in one thread, and the rings between two threads (ThreadSanitizer runs this; it
+// sees only one mapping, so both sides share this memory).
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -24,7 +24,8 @@ TEST_CASE("a news ring is full at its size, and entries come in order over many 
   NewsEntry entry;
   std::uint64_t in = 0, out = 0;
   for (int lap = 0; lap < 100; ++lap) {
-    while (producer.publish({News::data, static_cast<std::uint32_t>(in), 5, in, in}) == NewsProducer::Outcome::done) ++in;
+    while (producer.publish({News::data, static_cast<std::uint32_t>(in), 5, in, in}) == NewsProducer::Outcome::done)
+      ++in;
     CHECK(in - out == 8);
     for (int n = 0; n <= lap % 8; ++n) {
       REQUIRE(consumer.take(entry));
@@ -40,7 +41,8 @@ TEST_CASE("an index of the news ring that is ahead or goes back is a lie") {
     std::vector<NewsSlot> slots(8);
     std::atomic<std::uint32_t> consumed{0};
     NewsProducer producer(slots.data(), 3, &consumed);
-    for (std::uint32_t i = 0; i < 8; ++i) REQUIRE(producer.publish({News::data, 0, 0, i, 0}) == NewsProducer::Outcome::done);
+    for (std::uint32_t i = 0; i < 8; ++i)
+      REQUIRE(producer.publish({News::data, 0, 0, i, 0}) == NewsProducer::Outcome::done);
     consumed = lie;
     CHECK(producer.publish({News::data, 0, 0, 8, 0}) == NewsProducer::Outcome::lie);
   }
