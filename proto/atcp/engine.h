@@ -13,7 +13,7 @@
 // So the engine owns no chunk, and reassembly is a matter of ranges.
 //
 // All state is in the memory span that the constructor gets: trivially copyable, linked by index. snapshot() and
-// restore() move it elsewhere, with times as remainders.
+// restore() move it elsewhere. The engine's time is its own and stands still in between, so a timer keeps its remainder.
 //
 // One thread. Every call is O(1) or bounded by the burst that it is given; none allocates.
 #pragma once
@@ -178,21 +178,27 @@ class Engine {
   // `port`: index of the worker's own list of ports, below kMaxPorts; `mtu`: of the path's link, IP octets.
   static constexpr std::uint32_t kMaxPorts = 64;
   void set_path(Instant now, ConnId, PathId, std::uint16_t mtu, std::uint32_t port);
-  // Gives a passive connection its client. From here the window is receive_capacity minus what is unconsumed.
+  // Gives a passive connection its client. From here the window is receive_capacity minus what is unconsumed. A capacity
+  // below FlowParams::initial_window breaks the promise of the SYN-ACK: what does not fit is dropped and comes again.
   void attach(Instant now, ConnId, std::uint64_t cookie, const SendLog&, std::uint32_t receive_capacity);
 
   // The application's side; positions are cumulative and never go back (the caller has validated them).
   void commit(Instant now, ConnId, std::uint64_t position);   // the log is filled up to here
   void consume(Instant now, ConnId, std::uint64_t position);  // the application has taken everything up to here
   void shutdown(Instant now, ConnId);                         // FIN behind what is committed
-  void release(Instant now, ConnId);                          // nobody reads any more: orphaned, ends by itself or by timer
+  // Nobody reads any more; implies shutdown(). What is committed is still delivered, and the connection ends by itself or by
+  // timer. Octets that came and were not consumed make it a reset (RFC 2525 2.17): consume() what was read before.
+  void release(Instant now, ConnId);
   void abort(Instant now, ConnId);                            // RST, now
 
   // The network's side.
   void receive(Instant now, std::span<Segment> burst);
-  void refuse(Instant now, const wire::Packet&);              // queues the RST that an unknown segment deserves (RFC 9293 3.5.2)
-  bool transmit(Instant now, std::uint32_t port, SegmentPlan&);  // false: nothing to send on that port
-  bool has_output(std::uint32_t port) const;
+  // Queues the RST that an unknown segment deserves (RFC 9293 3.5.2). The drop is the caller's to count: no_connection.
+  void refuse(Instant now, const wire::Packet&);
+  // One segment for that port; false: nothing to send on it. Replies whose path is invalid come out of any port that asks
+  // first. A plan that was taken counts as sent: what gets lost behind is recovered like any other loss.
+  bool transmit(Instant now, std::uint32_t port, SegmentPlan&);
+  bool has_output(std::uint32_t port) const;  // transmit() may have something; certain not to when false
 
   Instant deadline() const;   // may have changed after any call above
   void advance(Instant now);  // due timers, a bounded number

@@ -79,7 +79,6 @@ void challenge(Core& e, Connection& c, Instant now) {
 
 void Engine::refuse(Instant now, const wire::Packet& p) {
   core_->own_time(now);
-  core_->drops->add(wire::Drop::no_connection);
   if (p.kind == wire::PacketKind::tcp && !p.tcp.has(flag::rst)) reply_reset(*core_, p);
 }
 

@@ -171,7 +171,9 @@ void Ladder::send(const std::vector<Line>& lines) {
   for (const Segment& s : segments) {
     verdict_ = s.verdict;
     if (s.verdict == Verdict::placed) placement_ = s.placement;
-    if (s.verdict == Verdict::unknown) engine_->refuse(now_, *s.packet);
+    if (s.verdict != Verdict::unknown) continue;
+    engine_->refuse(now_, *s.packet);
+    drops_.add(wire::Drop::no_connection);
   }
   step();
 }
