@@ -33,8 +33,9 @@ void accepted(nc_channel& c, Lane& lane, std::uint32_t number, std::uint32_t gen
   s->offered = true;
   bind(*s, lane, number, generation);
   if (flow != nullptr) return offer(c, *flow, *s);
-  s->accept_next = c.parked;
-  c.parked = s;
+  nc_stream** last = &c.parked;  // a few at most, and in order
+  while (*last != nullptr) last = &(*last)->accept_next;
+  *last = s;
 }
 
 void dialing(nc_channel& c, Lane& lane, const shm::NewsEntry& entry) {
