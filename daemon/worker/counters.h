@@ -18,6 +18,7 @@
   X(handoffs_in, "Frames taken from another worker.")                                                    \
   X(streams_opened, "Streams given to clients.")                                                         \
   X(streams_closed, "Streams that ended and were freed.")                                                \
+  X(accepts_delayed, "Established connections that had to wait for a client's stream or memory.")        \
   X(accepts_refused, "Established connections that no client could take.")                               \
   X(violations, "Sessions ended because the client broke the contract.")                                 \
   X(news_delayed, "Times a client's news ring was full.")                                                \

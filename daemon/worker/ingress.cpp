@@ -81,7 +81,7 @@ void Ingress::burst(Instant now, std::span<const Frame> frames, std::span<const 
           break;
         case atcp::Verdict::unknown:
           if (hand_on(frames[f], origins[f])) continue;  // the chunk went along
-          if (s.packet->kind == wire::PacketKind::tcp) engine_.refuse(now, *s.packet);
+          engine_.refuse(now, *s.packet);
           drops_.add(wire::Drop::no_connection);
           break;
         case atcp::Verdict::done:

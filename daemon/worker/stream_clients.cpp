@@ -99,54 +99,38 @@ bool Streams::look(Instant now, std::uint32_t index) {
 // ---- dialling ---------------------------------------------------------------------------------------------------------
 
 void Streams::dial(Instant now, const Dial& d) {
-  const std::uint32_t lane_index = lane_of(d.client);
-  if (lane_index == kNoStream) return;  // gone meanwhile
+  const std::uint32_t lane = lane_of(d.client);
+  if (lane == kNoStream) return;  // gone meanwhile
   const FlowSpec& spec = specs_[d.flow];
-  const std::uint32_t index = allocate();
-  if (index == kNoStream) {
-    mailbox_.report(DialFailed{d.client, d.correlation, shm::CloseCode::no_memory});
-    return;
-  }
-  LaneSlot& slot = lanes_[lane_index];
-  Stream& s = streams_[index];
-  // The local port: a random start in this worker's share of the range (port mod workers), then the next free (RFC 6056 3.3.1).
+  LaneSlot& slot = lanes_[lane];
+  // The local port: a random start in this worker's share of the range (port mod workers), then the next free (RFC 6056
+  // 3.3.1).
   wire::FlowKey key = d.key;
   const std::uint32_t count = (spec.last_port - spec.first_port + workers_ - worker_) / workers_;
-  const auto ref = count == 0 ? std::nullopt
-                              : slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
-                                                       {key.local, key.remote, 0, key.remote_port, d.flow, d.correlation});
+  const auto ref = count == 0 || free_.empty()
+                       ? std::nullopt
+                       : slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
+                                                {key.local, key.remote, 0, key.remote_port, d.flow, d.correlation});
   atcp::ConnId conn;
-  if (ref) {
-    const std::uint32_t start = random_.below(count);
-    for (std::uint32_t n = 0; n < count && !conn.valid(); ++n) {
-      key.local_port = static_cast<std::uint16_t>(spec.first_port + worker_ + (start + n) % count * workers_);
-      const auto opened = engine_.connect(now, {key, index, spec.params,
-                                                {lane_index, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
-                                                slot.lane->receive_capacity(*ref)});
-      if (opened)
-        conn = opened.value();
-      else if (opened.error() != atcp::OpenError::duplicate)
-        break;
-    }
+  for (std::uint32_t n = 0, start = ref ? random_.below(count) : 0; ref && n < count && !conn.valid(); ++n) {
+    key.local_port = static_cast<std::uint16_t>(spec.first_port + worker_ + (start + n) % count * workers_);
+    const auto opened = engine_.connect(now, {key, free_.back(), spec.params,
+                                              {lane, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
+                                              slot.lane->receive_capacity(*ref)});
+    if (opened)
+      conn = opened.value();
+    else if (opened.error() != atcp::OpenError::duplicate)
+      break;
   }
   if (!conn.valid()) {
     if (ref) slot.lane->close_stream(*ref);
-    s.used = false;
-    free_.push_back(index);
     mailbox_.report(DialFailed{d.client, d.correlation, shm::CloseCode::no_memory});
     return;
   }
-  s.conn = conn;
-  s.ref = *ref;
-  s.lane = lane_index;
-  s.flow = d.flow;
-  s.correlation = d.correlation;
+  const std::uint32_t index = bind(now, conn, lane, *ref, d.flow);
+  streams_[index].correlation = d.correlation;
   slot.lane->stream(*ref).local_port = key.local_port;
   slot.lane->set_state(*ref, shm::StreamState::opening, shm::CloseCode::none);
-  if (slot.by_number.size() <= ref->number) slot.by_number.resize(ref->number + 1, kNoStream);
-  slot.by_number[ref->number] = index;
-  counters_.streams_opened.add();
-  activate(now, index);
   add_news(index, news::dialing);
 }
 

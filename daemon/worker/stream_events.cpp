@@ -32,6 +32,7 @@ std::size_t Streams::events(Instant now) {
   for (std::size_t n; (n = engine_.poll(batch_)) > 0; total += n)
     for (std::size_t i = 0; i < n; ++i) handle(now, batch_[i]);
   if (!pathless_.empty() && paths_.changed()) retry_paths(now);
+  if (accept_again_) accept_waiting(now);
   return total;
 }
 
@@ -51,8 +52,10 @@ void Streams::handle(Instant now, const atcp::Event& e) {
     }
   }
   if (e.cookie & kListenerCookie) {
-    if (e.what & atcp::Event::established && !(e.what & atcp::Event::closed)) accept(now, e);
-    return;  // a half-open connection that ended concerns nobody
+    // What ends before it was accepted concerns nobody; its place in the queue is found empty at the next look.
+    if (e.what & atcp::Event::closed) accept_again_ = !unaccepted_.empty();
+    else if (e.what & atcp::Event::established) arrived(now, e.conn, static_cast<std::uint32_t>(e.cookie & ~kListenerCookie));
+    return;
   }
 
   const auto index = static_cast<std::uint32_t>(e.cookie);
@@ -90,9 +93,39 @@ void Streams::handle(Instant now, const atcp::Event& e) {
   if (s.engine_done) free_if_done(index);
 }
 
-// A connection got established by its peer: the least loaded of the lanes that wait for the flow takes it.
-void Streams::accept(Instant now, const atcp::Event& e) {
-  const auto flow = static_cast<std::uint32_t>(e.cookie & ~kListenerCookie);
+// ---- accepting --------------------------------------------------------------------------------------------------------
+
+// A connection was established by its peer. When no client has a stream and memory for it now, it waits for one that has;
+// its peer may send into the window that it was promised, and sends again what nobody could take.
+void Streams::arrived(Instant now, atcp::ConnId conn, std::uint32_t flow) {
+  if (accept(now, conn, flow)) return;
+  if (flows_[flow].lanes.empty() || unaccepted_.size() == unaccepted_.capacity()) {
+    counters_.accepts_refused.add();
+    engine_.abort(now, conn);
+    return;
+  }
+  counters_.accepts_delayed.add();
+  unaccepted_.push_back({conn, flow});
+}
+
+void Streams::accept_waiting(Instant now) {
+  accept_again_ = false;
+  std::size_t kept = 0;
+  for (const Unaccepted& u : unaccepted_) {
+    atcp::Info info;
+    if (!engine_.info(u.conn, info)) continue;  // gone meanwhile
+    if (flows_[u.flow].lanes.empty()) {
+      counters_.accepts_refused.add();
+      engine_.abort(now, u.conn);
+    } else if (!accept(now, u.conn, u.flow)) {
+      unaccepted_[kept++] = u;
+    }
+  }
+  unaccepted_.resize(kept);
+}
+
+// The least loaded of the lanes that wait for the flow takes it. false: none can now.
+bool Streams::accept(Instant now, atcp::ConnId conn, std::uint32_t flow) {
   const FlowSpec& spec = specs_[flow];
   const auto& waiting = flows_[flow].lanes;
   const auto load = [&](std::uint32_t a, std::uint32_t b) {
@@ -100,35 +133,19 @@ void Streams::accept(Instant now, const atcp::Event& e) {
   };
   const auto best = std::min_element(waiting.begin(), waiting.end(), load);
   atcp::Info info;
-  const std::uint32_t index = best == waiting.end() || !engine_.info(e.conn, info) ? kNoStream : allocate();
-  if (index == kNoStream) {
-    counters_.accepts_refused.add();
-    engine_.abort(now, e.conn);
-    return;
-  }
+  if (best == waiting.end() || free_.empty() || !engine_.info(conn, info)) return false;
   LaneSlot& slot = lanes_[*best];
   const auto ref = slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
                                           {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0});
-  if (!ref) {
-    streams_[index].used = false;
-    free_.push_back(index);
-    counters_.accepts_refused.add();
-    engine_.abort(now, e.conn);
-    return;
-  }
-  Stream& s = streams_[index];
-  s.conn = e.conn;
-  s.ref = *ref;
-  s.lane = *best;
-  s.flow = flow;
-  if (slot.by_number.size() <= ref->number) slot.by_number.resize(ref->number + 1, kNoStream);
-  slot.by_number[ref->number] = index;
-  counters_.streams_opened.add();
-  engine_.attach(now, e.conn, index, {*best, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
+  if (!ref) return false;
+  const std::uint32_t index = bind(now, conn, *best, *ref, flow);
+  engine_.attach(now, conn, index, {*best, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
                  slot.lane->receive_capacity(*ref));
-  slot.lane->set_state(*ref, shm::StreamState::open, shm::CloseCode::none);
-  activate(now, index);
-  add_news(index, news::accepted);
+  // The peer may have finished already: its FIN often comes right behind the handshake.
+  const bool finished = info.state == atcp::State::close_wait;
+  slot.lane->set_state(*ref, finished ? shm::StreamState::peer_finished : shm::StreamState::open, shm::CloseCode::none);
+  add_news(index, news::accepted | (finished ? news::peer_fin : 0));
+  return true;
 }
 
 // ---- news -------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCou
   active_.reserve(capacity);
   news_.reserve(capacity);
   pathless_.reserve(capacity);
+  unaccepted_.reserve(capacity);
   for (std::uint32_t f = 0; f < specs.size(); ++f) {
     flows_.emplace_back();
     if (!specs[f].listen) continue;
@@ -105,12 +106,14 @@ void Streams::attach_flow(std::uint64_t client, std::uint32_t flow) {
   auto& lanes = flows_[flow].lanes;
   if (std::find(lanes.begin(), lanes.end(), lane) == lanes.end()) lanes.push_back(lane);
   if (specs_[flow].listen) engine_.set_accepting(flows_[flow].listener, true);
+  accept_again_ = !unaccepted_.empty();
 }
 
 void Streams::detach_flow(std::uint64_t client, std::uint32_t flow) {
   auto& lanes = flows_[flow].lanes;
   std::erase_if(lanes, [&](std::uint32_t lane) { return !lanes_[lane].lane || lanes_[lane].lane->client() == client; });
   if (lanes.empty() && specs_[flow].listen) engine_.set_accepting(flows_[flow].listener, false);
+  accept_again_ = !unaccepted_.empty();
 }
 
 // The set of lanes that are polled. A lane is woken out of the cold by its doorbell, or by news for its client.
@@ -125,11 +128,27 @@ void Streams::make_hot(Instant now, std::uint32_t index) {
 // ---- streams ----------------------------------------------------------------------------------------------------------
 
 std::uint32_t Streams::allocate() {
-  if (free_.empty()) return kNoStream;
+  CHECK(!free_.empty());  // the caller has looked
   const std::uint32_t index = free_.back();
   free_.pop_back();
   streams_[index] = Stream{};
   streams_[index].used = true;
+  return index;
+}
+
+// A stream of a lane and a connection of the engine are one from here on.
+std::uint32_t Streams::bind(Instant now, atcp::ConnId conn, std::uint32_t lane, session::StreamRef ref, std::uint32_t flow) {
+  const std::uint32_t index = allocate();
+  Stream& s = streams_[index];
+  s.conn = conn;
+  s.ref = ref;
+  s.lane = lane;
+  s.flow = flow;
+  auto& by_number = lanes_[lane].by_number;
+  if (by_number.size() <= ref.number) by_number.resize(ref.number + 1, kNoStream);
+  by_number[ref.number] = index;
+  counters_.streams_opened.add();
+  activate(now, index);
   return index;
 }
 
@@ -150,6 +169,7 @@ void Streams::free_if_done(std::uint32_t index) {
   slot.lane->close_stream(s.ref);
   counters_.streams_closed.add();
   s.used = false;
+  accept_again_ = !unaccepted_.empty();
   if (!s.active && !s.in_news) free_.push_back(index);
   return_empty_lane(s.lane);
 }

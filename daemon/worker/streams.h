@@ -76,6 +76,7 @@ class Streams {
   struct Stream;
   struct LaneSlot;
   struct FlowSlot;
+  struct Unaccepted { atcp::ConnId conn; std::uint32_t flow; };
 
   std::uint32_t allocate();
   void activate(Instant now, std::uint32_t index);
@@ -85,7 +86,10 @@ class Streams {
   void handle(Instant now, const atcp::Event&);
   void path_wanted(Instant now, atcp::ConnId, const wire::FlowKey&);
   void retry_paths(Instant now);
-  void accept(Instant now, const atcp::Event&);
+  void arrived(Instant now, atcp::ConnId, std::uint32_t flow);
+  void accept_waiting(Instant now);
+  bool accept(Instant now, atcp::ConnId, std::uint32_t flow);
+  std::uint32_t bind(Instant now, atcp::ConnId, std::uint32_t lane, session::StreamRef, std::uint32_t flow);
   bool look(Instant now, std::uint32_t index);  // true: the client changed something
   void end_lane(Instant now, std::uint32_t lane, bool lied);
   void return_empty_lane(std::uint32_t lane);
@@ -108,6 +112,8 @@ class Streams {
   std::vector<std::uint32_t> active_;
   std::vector<std::uint32_t> news_;            // streams with news that is not published yet
   std::vector<atcp::ConnId> pathless_;         // connections whose next hop is not resolved yet
+  std::vector<Unaccepted> unaccepted_;         // established, but no client had memory for them yet
+  bool accept_again_ = false;                  // something may have become free
   std::vector<LaneSlot> lanes_;
   std::vector<std::uint32_t> hot_;             // lanes that are polled
   std::vector<std::uint32_t> rang_;            // lanes that got news in this iteration
