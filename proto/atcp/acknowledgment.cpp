@@ -77,7 +77,6 @@ bool ack_arrives(Core& e, Connection& c, Instant now, const wire::Packet& p) {
   Harvest& harvest = c.harvest;
   if (!harvest.news) harvest.pipe_before = c.board.pipe();
   ++harvest.acks;
-  const bool fin_was_acked = c.fin_acked();
   if (ahead > 0) {
     new_octets_acknowledged(e, c, now, p, ack);
   } else if (!c.sack && is_duplicate(c, p)) {
@@ -89,7 +88,7 @@ bool ack_arrives(Core& e, Connection& c, Instant now, const wire::Packet& p) {
   update_send_window(c, p.tcp, ack);
   // RFC 9293 3.8.6.1: as long as a closed window's owner answers, the connection stays; but only for somebody.
   if (c.probing && !c.orphan) c.harvest.progress = true;
-  if (c.fin_acked() && !fin_was_acked) fin_acknowledged(e, c, now);
+  if (c.fin_acked()) fin_acknowledged(e, c, now);
   return true;
 }
 

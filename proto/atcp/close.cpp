@@ -89,7 +89,7 @@ void fin_acknowledged(Core& e, Connection& c, Instant now) {
 // RFC 9293 3.10.5: ABORT.
 void reset_connection(Core& e, Connection& c, Instant now, CloseReason reason) {
   const bool peer_knows = c.state != State::syn_sent && c.state != State::closing && c.state != State::last_ack;
-  if (peer_knows && c.has_path && !c.handshake.due) {
+  if (peer_knows && c.has_path) {
     Reply reply;
     reply.key = c.key;
     reply.path = c.path;

@@ -97,7 +97,6 @@ void retransmission_timeout(Core& e, Connection& c, Instant now) {
   c.congestion.on_rto(now, c.board.flight(), again);
   e.segments.on_rto(c.board, again);
   c.snd.recover = c.nxt();
-  c.snd.duplicate_acks = 0;
   c.snd.retransmit_now = true;
   ++c.rto_count;
   e.counters->rto_timeouts.add();

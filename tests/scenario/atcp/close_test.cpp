@@ -233,6 +233,27 @@ TEST_CASE("release() with octets unread resets (RFC 2525 2.17)") {
   CHECK(t.reason() == CloseReason::reset_by_us);
 }
 
+TEST_CASE("release() with octets behind a hole resets as well") {
+  Ladder t;
+  t.open();
+  t.run("< P. 101:201 ack 1\n> . 1 ack 1");
+  t.release();
+  t.run("> R. 1 ack 1");
+}
+
+TEST_CASE("what is committed after shutdown() is not part of the stream") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.shutdown();
+  t.commit(100);
+  t.run(R"(
+    > FP. 1:101 ack 1
+    < .  1 ack 102
+    +10s
+  )");
+}
+
 TEST_CASE("after release() what is committed is still delivered, and new payload from the peer is refused by a reset") {
   Ladder t;
   t.open();

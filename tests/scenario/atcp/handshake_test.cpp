@@ -321,6 +321,21 @@ TEST_CASE("SYN-RECEIVED: a reset ends a passive open quietly and frees its place
   CHECK(t.drops(wire::Drop::listener_backlog) == 0);
 }
 
+TEST_CASE("an established connection is no longer in the backlog") {
+  Ladder t;
+  t.open();
+  for (int i = 0; i < 6; ++i) t.run("< R 1\n< S 0 <mss 1000>\n> S. 0 ack 1\n< . 1 ack 1");
+  CHECK(t.state() == State::established);
+}
+
+TEST_CASE("the window of a SYN is never more than the log behind it") {
+  LadderOptions o;
+  o.receive_capacity = 4096;
+  Ladder t(o);
+  t.connect();
+  t.run("> S 0 win 4096 <mss 1460, sackOK, TS 0:0, wscale 0>");
+}
+
 TEST_CASE("a listener whose flow has no client answers a SYN with a reset") {
   Ladder t;
   ListenSpec spec;
@@ -441,6 +456,13 @@ TEST_CASE("a name that is late does nothing") {
   CHECK_FALSE(e.info(old, info));
   e.check_invariants();
   CHECK_FALSE(e.has_output(1));
+
+  t.run("< S 0 <mss 1000>\n> S. 0 ack 1\n< . 1 ack 1");  // the slot has a new tenant
+  REQUIRE(t.connection().slot == old.slot);
+  e.commit(t.now(), old, 100);
+  e.abort(t.now(), old);
+  CHECK_FALSE(e.info(old, info));
+  CHECK(t.state() == State::established);
 }
 
 }  // namespace netchan::atcp::test

@@ -184,6 +184,21 @@ TEST_CASE("SACK: several holes are sent again in one round trip, as pipe allows"
   CHECK(t.info().cwnd == 5000);
 }
 
+TEST_CASE("SACK: what follows a filled hole is on its way, not lost") {
+  Ladder t(newreno());
+  t.open("mss 1000, sackOK");
+  fill(t, 0);
+  t.run(R"(
+    < .  1 ack 1 <sack 1001:4001>
+    > .  1:1001 ack 1
+    < .  1 ack 4001
+    < .  1 ack 5001
+    < .  1 ack 7001
+    < .  1 ack 10001
+  )");
+  CHECK(t.info().retransmits == 1);
+}
+
 TEST_CASE("SACK: small segments are lost by the count of duplicates, whatever their octets") {
   Ladder t;
   t.open("mss 1000, sackOK");

@@ -164,6 +164,18 @@ TEST_CASE("data that nobody acknowledges end the connection after the user timeo
   CHECK(t.reason() == CloseReason::timed_out);
 }
 
+TEST_CASE("more data do not set the user timeout back") {
+  LadderOptions o;
+  o.params.user_timeout = Duration::milliseconds(500);
+  Ladder t(o);
+  t.open();
+  t.commit(100);
+  t.run("> P. 1:101 ack 1\n+200ms\n> P. 1:101 ack 1");
+  t.commit(100);
+  t.run("> P. 101:201 ack 1\n+300ms\n> R. 201 ack 1");
+  CHECK(t.reason() == CloseReason::timed_out);
+}
+
 TEST_CASE("progress sets the user timeout back") {
   LadderOptions o;
   o.params.user_timeout = Duration::seconds(1);

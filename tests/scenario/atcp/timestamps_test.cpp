@@ -82,6 +82,15 @@ TEST_CASE("after 24 days of silence TS.Recent is no longer valid (RFC 7323 5.5)"
   CHECK(t.delivered() == 200);
 }
 
+TEST_CASE("our timestamps never go back, even if more time is forgiven than has passed") {
+  Ladder t;
+  t.open("mss 1012, TS 100:0");
+  t.run("+50ms");
+  t.engine().forgive(Duration::seconds(10));
+  t.commit(100);
+  t.run("> P. 1:101 ack 1 <TS 50:100>");
+}
+
 TEST_CASE("timestamps wrap") {
   Ladder t;
   t.listen();

@@ -158,10 +158,10 @@ TEST_CASE("an old segment does not bring back an old window (RFC 9293 3.10.7.4, 
   t.commit(5000);
   t.run(R"(
     > .  1:1001 ack 1
-    < P. 1:101 ack 1001 win 0
-    > .  1001 ack 101
-    < P. 1:101 ack 1 win 5000
-    > .  1001 ack 101
+    < P. 101:201 ack 1001 win 0
+    > .  1001 ack 1
+    < P. 1:101 ack 1001 win 5000     # was sent before
+    > .  1001 ack 201
   )");
   CHECK(t.info().send_window == 0);
 }
