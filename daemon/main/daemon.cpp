@@ -235,7 +235,11 @@ void Daemon::start() {
   }
   publish_routes();
   loop_.add(routes_->fd(), EPOLLIN, [this](std::uint32_t) {
-    if (!routes_->dispatch()) return;
+    const std::uint32_t version = neighbours_.version();
+    const bool routes_changed = routes_->dispatch();
+    if (neighbours_.version() != version)  // a connection may be waiting for just that
+      for (auto& mailbox : mailboxes_) mailbox->wake_if_sleeping();
+    if (!routes_changed) return;
     publish_routes();
     flows_->update(*routes_->view(), false);
   });

@@ -16,7 +16,7 @@ Paths::Paths(const route::NeighbourTable& neighbours, Mailbox& mailbox, const Po
 void Paths::set_routes(std::shared_ptr<const route::RouteView> view) {
   if (view_) mailbox_.report(RoutesBack{std::move(view_)});  // freed by main, not here
   view_ = std::move(view);
-  changed_ = true;
+  ++changes_;
   for (Entry& e : entries_) fill(e, 0);
 }
 
@@ -36,7 +36,7 @@ void Paths::fill(Entry& e, std::uint32_t mtu) {
 void Paths::resolved(const Resolved& r) {
   for (Entry& e : entries_)
     if (e.ifindex == r.ifindex && e.next_hop == r.next_hop) e.neighbour = r.neighbour;
-  changed_ = true;
+  ++changes_;
 }
 
 atcp::PathId Paths::find(const wire::FlowKey& key) {
@@ -79,14 +79,6 @@ bool Paths::write_link_header(atcp::PathId id, bool ipv4, std::byte* to) {
   std::memcpy(to + 6, e->source.data(), 6);
   store(to + 12, Be16(ipv4 ? 0x0800 : 0x86dd));
   return true;
-}
-
-bool Paths::changed() {
-  const std::uint32_t version = neighbours_.version();
-  const bool answer = changed_ || version != seen_version_;
-  changed_ = false;
-  seen_version_ = version;
-  return answer;
 }
 
 }  // namespace netchan::worker

@@ -47,8 +47,8 @@ class Paths {
   std::uint32_t port(atcp::PathId id) const { return entries_[id.index].port; }
   // Writes the 14 octets of the Ethernet header; false: not resolved.
   bool write_link_header(atcp::PathId, bool ipv4, std::byte* to);
-  // Something that find() or ready() answered may have changed since the last call of changed().
-  bool changed();
+  // Another number than before: what find() and ready() answered then may be another answer now.
+  std::uint32_t epoch() const { return changes_ + neighbours_.version(); }
 
  private:
   struct Entry {
@@ -71,8 +71,7 @@ class Paths {
   const PortMap& ports_;
   std::shared_ptr<const route::RouteView> view_;
   std::vector<Entry> entries_;  // capacity kMax, never moved
-  std::uint32_t seen_version_ = 0;
-  bool changed_ = false;
+  std::uint32_t changes_ = 0;
 };
 
 }  // namespace netchan::worker

@@ -31,7 +31,7 @@ std::size_t Streams::events(Instant now) {
   std::size_t total = 0;
   for (std::size_t n; (n = engine_.poll(batch_)) > 0; total += n)
     for (std::size_t i = 0; i < n; ++i) handle(now, batch_[i]);
-  if (!pathless_.empty() && paths_.changed()) retry_paths(now);
+  if (!pathless_.empty() && paths_.epoch() != paths_epoch_) retry_paths(now);
   if (accept_again_) accept_waiting(now);
   return total;
 }
@@ -218,6 +218,7 @@ void Streams::path_wanted(Instant now, atcp::ConnId conn, const wire::FlowKey& k
 }
 
 void Streams::retry_paths(Instant now) {
+  paths_epoch_ = paths_.epoch();
   std::size_t kept = 0;
   for (const atcp::ConnId conn : pathless_) {
     atcp::Info info;

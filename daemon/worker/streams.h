@@ -112,6 +112,7 @@ class Streams {
   std::vector<std::uint32_t> active_;
   std::vector<std::uint32_t> news_;            // streams with news that is not published yet
   std::vector<atcp::ConnId> pathless_;         // connections whose next hop is not resolved yet
+  std::uint32_t paths_epoch_ = 0;              // of the last look at them
   std::vector<Unaccepted> unaccepted_;         // established, but no client had memory for them yet
   bool accept_again_ = false;                  // something may have become free
   std::vector<LaneSlot> lanes_;

@@ -207,6 +207,7 @@ void Worker::sleep(Instant now) {
     if (engine_.has_output(i) || ports_[i].port->chunks_in_tx() > 0) timeout = std::min(timeout, kNowAndThen);
   }
   if (stopping_) timeout = std::min(timeout, kNowAndThen);
+  if (egress_.waiting() > 0) timeout = std::min(timeout, Duration::milliseconds(100));  // main wakes it when hops resolve
   if (quiet) {
     now_and_then(now);  // gauges are right while it sleeps
     counters_.sleeps.add();
