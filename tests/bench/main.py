@@ -6,8 +6,8 @@ import os
 import platform
 import subprocess
 
-from measure import BULK, CLIENT_CORE, WORKER_CORE, Failed, Netchan, busy_share, wait_for_idle
-from raw import raw_rates
+from measure import BULK, CLIENT_CORE, WORKER_CORE, Netchan, busy_share, wait_for_idle
+from raw import SIZES, raw_rate
 from suite import Suite
 from table import print_table
 
@@ -25,7 +25,7 @@ def main():
     print(f"{platform.node()}: Linux {platform.release()}, {os.cpu_count()} cores; other processes used {busy:.0%} of them before the start"
           + ("" if busy < 0.1 else ": NOT an idle machine"))
     print(f"netchand's worker on core {WORKER_CORE}, its client and the peer on core {CLIENT_CORE}; kernel columns: sender on core 1, "
-          f"receiver on core 0\n{args.rounds} interleaved rounds of {args.seconds:g} s; median (min-max)\n")
+          f"receiver on core 0 or 1, whichever is faster\n{args.rounds} interleaved rounds of {args.seconds:g} s; median (min-max)\n")
     suite = Suite(args.build, [int(s) for s in args.sizes.split(",")], args.rounds, args.seconds)
     suite.run()
     extra(suite)
@@ -51,8 +51,8 @@ def extra(suite):
     for r in range(suite.rounds):
         suite.progress(f"round {r + 1} of {suite.rounds}: netchan at both ends, raw AF_XDP")
         suite.attempt("ping", "netchan both", both)
-        for size, report in raw_rates(suite.build, suite.seconds).items():
-            suite.add(size, "raw", report)
+        for size in SIZES:
+            suite.attempt(f"raw {size}", "raw", lambda size=size: raw_rate(suite.build, size, suite.seconds))
     suite.progress("system calls of the worker")
     suite.attempt("syscalls", "netchan out", syscalls)
 
@@ -70,10 +70,13 @@ def costs(suite):
     counted = suite.cell("syscalls", "netchan out", "syscalls_per_packet").median()
     if counted is not None:
         print(f"\n  system calls of the worker, counted by raw_syscalls:sys_enter at 64 B out: {counted:.4f} a packet (kicks, epoll, doorbells)")
-    for size in (64, 1514):
-        cell = suite.cell(size, "raw", "packets_per_s")
-        if cell.values:
-            print(f"  raw AF_XDP, {size} octets: {cell.median() / 1e6:.2f} Mpps, {cell.median() * size / 1e6:.0f} MB/s")
+    for size in SIZES:
+        frames = suite.cell(f"raw {size}", "raw", "packets_per_s")
+        if frames.values:
+            print(f"  raw AF_XDP, no protocol, {size} octets a frame: {frames.median() / 1e6:.2f} Mpps, {frames.median() * size / 1e6:.0f} MB/s")
+    bulk, raw = suite.cell(BULK, "netchan out", "octets_per_s").median(), suite.cell("raw 1514", "raw", "packets_per_s").median()
+    if bulk and raw:
+        print(f"  bulk out is {bulk / (raw * 1448):.0%} of raw's payload at 1514 octets")
     print("  no allocation on the datapath: tests/unit/worker aborts on operator new in a worker; tools/lint/symbols.py shows it for proto/")
 
 
