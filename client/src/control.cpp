@@ -91,6 +91,7 @@ int send_message(nc_channel& c, shm::MessageWriter& message, Deadline deadline) 
 // kernel.
 int receive_message(int socket, std::byte (&octets)[shm::kMaxMessage], std::size_t& size, int* descriptors,
                     std::size_t& descriptor_count, Deadline deadline) {
+  bool reset = false;
   for (;;) {
     alignas(cmsghdr) char control[CMSG_SPACE(shm::kLaneDescriptors * sizeof(int))];
     iovec part{octets, sizeof octets};
@@ -104,6 +105,11 @@ int receive_message(int socket, std::byte (&octets)[shm::kMaxMessage], std::size
     const ssize_t n = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0) {
       if (errno == EINTR) continue;
+      // The daemon has hung up without reading all we said. The kernel tells that before what the daemon had said, once.
+      if (errno == ECONNRESET && !reset) {
+        reset = true;
+        continue;
+      }
       if (errno == ECONNRESET) return NC_DAEMON_GONE;
       if (errno != EAGAIN && errno != EWOULDBLOCK) return NC_SYSTEM;
       if (deadline.ns == 0) return NC_AGAIN;

@@ -46,7 +46,8 @@ void Sessions::read_commands(Client& client, Instant now, bool last_words) {
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     const ssize_t size = ::recvmsg(client.socket.get(), &message, MSG_DONTWAIT);
-    if (size < 0 && errno == EINTR) continue;
+    // ECONNRESET: the client went without taking all our answers. That is told once, before what it had said.
+    if (size < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       if (!last_words && client.state == Client::State::ready)
         ++principals_[client.peer.uid].tokens;  // nothing was taken
@@ -80,8 +81,7 @@ void Sessions::command(Client& client, const shm::MessageReader& message) {
   detach(client, message);
 }
 
-// ---- handshake
-// --------------------------------------------------------------------------------------------------------
+// ---- handshake ----------------------------------------------------------------------------------------------------
 
 void Sessions::hello(Client& client, const shm::MessageReader& message) {
   const std::uint64_t low = message.number(shm::Tag::abi_min), high = message.number(shm::Tag::abi_max);
@@ -158,8 +158,7 @@ void Sessions::ready(Client& client) {
     hooks_.lane_ready(worker, std::make_unique<Lane>(client.lanes[worker], client.id));
 }
 
-// ---- commands
-// ---------------------------------------------------------------------------------------------------------
+// ---- commands -----------------------------------------------------------------------------------------------------
 
 void Sessions::attach(Client& client, const shm::MessageReader& message) {
   const std::string_view name = message.text(shm::Tag::flow);
@@ -224,8 +223,7 @@ void Sessions::detach(Client& client, const shm::MessageReader& message) {
   hooks_.detach(client.id, static_cast<std::uint32_t>(flow));
 }
 
-// ---- answers
-// ----------------------------------------------------------------------------------------------------------
+// ---- answers ------------------------------------------------------------------------------------------------------
 
 void Sessions::send(Client& client, shm::MessageWriter& message, std::vector<UniqueFd> descriptors) {
   if (client.finished) return;

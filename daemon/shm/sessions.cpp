@@ -107,8 +107,7 @@ void Sessions::watch(Client& client) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.socket.get(), &event);
 }
 
-// ---- coming
-// -----------------------------------------------------------------------------------------------------------
+// ---- coming -------------------------------------------------------------------------------------------------------
 
 void Sessions::accept_all(Instant now) {
   for (int i = 0; i < kAccepts; ++i) {
@@ -193,8 +192,7 @@ bool Sessions::take_token(uid_t uid, Instant now) {
   return true;
 }
 
-// ---- time
-// -------------------------------------------------------------------------------------------------------------
+// ---- time ---------------------------------------------------------------------------------------------------------
 
 Instant Sessions::deadline() const {
   Instant first = Instant::never();
@@ -222,8 +220,7 @@ void Sessions::tick(Instant now) {
   finished_.clear();
 }
 
-// ---- going
-// ------------------------------------------------------------------------------------------------------------
+// ---- going --------------------------------------------------------------------------------------------------------
 
 void Sessions::finish(Client& client, Ending ending) {
   if (client.finished) return;

@@ -66,6 +66,7 @@ struct Raw {
     for (;;) {
       const ssize_t n = ::recv(socket.get(), octets, sizeof octets, 0);
       if (n <= 0) {
+        if (n < 0 && errno == ECONNRESET) continue;  // told before what was said
         if (n < 0 && errno == EAGAIN) words.second = "(no end)";
         return words;
       }

@@ -51,6 +51,21 @@ TEST_CASE("goodbye and death are told apart, each once, and memory comes back") 
   CHECK(daemon.counter(&SessionCounters::clients) == 0);
 }
 
+TEST_CASE("a goodbye counts although the client left answers unread") {
+  LoopbackDaemon daemon;
+  for (int i = 0; i < 20; ++i) {
+    Channel channel = open_channel(daemon.path());
+    Flow flow = channel.attach("echo");
+    Stream stream = flow.accept(kPatience);
+    daemon.in_main([](session::Sessions& s) {
+      s.drain();
+      return 0;
+    });
+  }
+  wait_until([&] { return daemon.goodbyes + daemon.deaths == 20; });
+  CHECK(daemon.goodbyes == 20);
+}
+
 TEST_CASE("a process that dies while a child holds its socket is noticed by its pidfd") {
   LoopbackDaemon daemon;
   int ends[2];
