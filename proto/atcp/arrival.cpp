@@ -87,7 +87,8 @@ void segment_arrives(Core& e, Connection& c, Instant now, Segment& s) {
     if (tcp.options.has_timestamps) answer_unacceptable(e, c, now, p);
     return e.drop(s, wire::Drop::paws);
   }
-  // RFC 5961 4.2: whatever its sequence number, a SYN gets a challenge ACK; a peer that has restarted answers with a reset.
+  // RFC 5961 4.2: whatever its sequence number, a SYN gets a challenge ACK; a peer that has restarted answers with a
+  // reset.
   if (tcp.has(flag::syn)) {
     challenge(e, c, now);
     return e.drop(s, wire::Drop::bad_syn);

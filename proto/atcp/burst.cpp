@@ -7,8 +7,8 @@
 //   3. look up for real; chain the segments of each connection, last to first
 //   4. process in order of arrival; behind a connection's last segment settle() judges what all of them brought
 //
-// An ACK is skipped when the connection's next segment in the burst is a pure ACK that says more (acks_folded): RFC 9293
-// lets ACKs be cumulative, and congestion control counts octets, not ACKs.
+// An ACK is skipped when the connection's next segment in the burst is a pure ACK that says more (acks_folded): RFC
+// 9293 lets ACKs be cumulative, and congestion control counts octets, not ACKs.
 #include <algorithm>
 
 #include "proto/atcp/core.h"
@@ -19,7 +19,7 @@ namespace {
 namespace flag = wire::tcp_flag;
 
 constexpr std::size_t kBatch = 64;    // segments whose lines are prefetched together: the port's burst
-constexpr std::size_t kHotLines = 9;   // of a Connection: all up to its list links, events and header template
+constexpr std::size_t kHotLines = 9;  // of a Connection: all up to its list links, events and header template
 
 struct Arrival {
   std::uint64_t hash;
@@ -36,8 +36,8 @@ bool is_pure_ack(const wire::Packet& p) {
 bool folds_into(const Connection& c, const wire::Packet& a, const wire::Packet& b) {
   return !c.handshaking() && is_pure_ack(a) && is_pure_ack(b) && a.tcp.seq == b.tcp.seq && b.tcp.seq == c.rcv_nxt() &&
          a.tcp.ack < b.tcp.ack && b.tcp.ack <= c.seq_of(c.nxt()) && c.seq_of(c.una()) <= a.tcp.ack &&
-         (!c.timestamps || (b.tcp.options.has_timestamps &&
-                            static_cast<std::int32_t>(b.tcp.options.timestamp - c.rcv.ts_recent) >= 0));
+         (!c.timestamps ||
+          (b.tcp.options.has_timestamps && static_cast<std::int32_t>(b.tcp.options.timestamp - c.rcv.ts_recent) >= 0));
 }
 
 void prefetch(const Connection& c) {

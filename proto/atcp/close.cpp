@@ -68,10 +68,17 @@ void fin_arrives(Core& e, Connection& c, Instant now) {
   ack_now(e, c);
   e.notify(c, Event::peer_fin);
   switch (c.state) {
-    case State::established: c.state = State::close_wait; break;
-    case State::fin_wait_1: c.state = State::closing; break;  // had our FIN been acknowledged, it were FIN-WAIT-2
-    case State::fin_wait_2: enter_time_wait(e, c, now); break;
-    default: break;
+    case State::established:
+      c.state = State::close_wait;
+      break;
+    case State::fin_wait_1:
+      c.state = State::closing;
+      break;  // had our FIN been acknowledged, it were FIN-WAIT-2
+    case State::fin_wait_2:
+      enter_time_wait(e, c, now);
+      break;
+    default:
+      break;
   }
 }
 
@@ -80,9 +87,14 @@ void fin_acknowledged(Core& e, Connection& c, Instant now) {
     case State::fin_wait_1:
       c.state = State::fin_wait_2;
       break;
-    case State::closing: enter_time_wait(e, c, now); break;
-    case State::last_ack: e.finish(c, CloseReason::graceful); break;
-    default: break;
+    case State::closing:
+      enter_time_wait(e, c, now);
+      break;
+    case State::last_ack:
+      e.finish(c, CloseReason::graceful);
+      break;
+    default:
+      break;
   }
 }
 
@@ -119,7 +131,8 @@ void reset_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32_t
   e.finish(c, c.state == State::syn_received && !c.passive ? CloseReason::refused : CloseReason::reset_by_peer);
 }
 
-// Nothing gets out of TIME-WAIT early: not a reset (RFC 1337), and not data. A FIN was repeated because our ACK was lost.
+// Nothing gets out of TIME-WAIT early: not a reset (RFC 1337), and not data. A FIN was repeated because our ACK was
+// lost.
 void arrives_in_time_wait(Core& e, Instant now, std::uint32_t i, Segment& s) {
   const wire::TcpHeader& tcp = s.packet->tcp;
   TimeWaitEntry& entry = e.time_wait[i];

@@ -6,7 +6,8 @@
 // Both directions are counted in stream positions: 64 bit, position 0 is the octet behind the SYN. Sequence numbers are
 // derived from them (`seq_of`, `position_of`) and exist only at the edge to the wire, so nothing inside wraps.
 //
-//   send     0 ....... una ............ next ........ committed        the FIN is position `committed`, once it is final
+//   send     0 ....... una ............ next ........ committed        the FIN is position `committed`, once it is
+//   final
 //            released    in flight         to be sent                  edge: right edge of the peer's window
 //   receive  0 ....... consumed ....... next ........ edge             the FIN is position `end`, once it is known
 //            taken       to be read       may come
@@ -39,41 +40,43 @@ enum class Timer : std::uint8_t {
   kCount,
 };
 
-struct SendSide {  // SND.UNA and SND.NXT are the scoreboard's
-  std::uint64_t committed = 0;   // the log is filled up to here
-  std::uint64_t edge = 0;        // SND.UNA + SND.WND of the last window update: the first position not allowed
-  std::uint64_t recover = 0;     // RFC 6582: SND.NXT when the last loss was found; no new episode before it is acknowledged
-  TcpSeq wl1;                    // SND.WL1: sequence number of that window update
+struct SendSide {               // SND.UNA and SND.NXT are the scoreboard's
+  std::uint64_t committed = 0;  // the log is filled up to here
+  std::uint64_t edge = 0;       // SND.UNA + SND.WND of the last window update: the first position not allowed
+  std::uint64_t recover =
+      0;       // RFC 6582: SND.NXT when the last loss was found; no new episode before it is acknowledged
+  TcpSeq wl1;  // SND.WL1: sequence number of that window update
   TcpSeq iss;
   std::uint32_t max_window = 0;  // the largest window that the peer ever offered
   std::uint16_t mss = 536;       // payload octets of a full segment, options subtracted (RFC 6691)
   std::uint8_t shift = 0;        // Snd.Wind.Shift (RFC 7323 2.3)
   std::uint8_t duplicate_acks = 0;
-  bool fin_wanted = false;       // shut down: the stream ends at `committed`
-  bool fin_sent = false;         // SND.NXT is committed + 1
-  bool retransmit_now = false;   // the first retransmission of an episode does not ask cwnd (RFC 6675 5 (4.3))
-  bool probe_due = false;        // persist timer or keepalive: something goes out that makes the peer answer
-  Instant sent_at{};             // of the last segment with payload
+  bool fin_wanted = false;      // shut down: the stream ends at `committed`
+  bool fin_sent = false;        // SND.NXT is committed + 1
+  bool retransmit_now = false;  // the first retransmission of an episode does not ask cwnd (RFC 6675 5 (4.3))
+  bool probe_due = false;       // persist timer or keepalive: something goes out that makes the peer answer
+  Instant sent_at{};            // of the last segment with payload
 };
 
 struct ReceiveSide {
-  std::uint64_t next = 0;           // RCV.NXT, the FIN not counted
-  std::uint64_t edge = 0;           // the right edge promised: never goes back (RFC 9293 3.8.6)
+  std::uint64_t next = 0;  // RCV.NXT, the FIN not counted
+  std::uint64_t edge = 0;  // the right edge promised: never goes back (RFC 9293 3.8.6)
   std::uint64_t consumed = 0;
   std::uint64_t acknowledged = 0;   // Last.ACK.sent (RFC 7323 4.3), the FIN not counted
   std::uint64_t end = kNoPosition;  // the peer's FIN stands here
   TcpSeq irs;
-  std::uint32_t capacity = 0;       // octets of log behind this connection; before attach(): the initial window
-  std::uint16_t segment = 536;      // the largest payload seen: what a full segment is for delayed ACKs
-  std::uint8_t shift = 0;           // Rcv.Wind.Shift
-  std::uint8_t quick_acks = 0;      // segments still to be acknowledged at once
-  std::uint8_t keepalives = 0;      // probes since the last acceptable segment
-  bool ack_due = false;             // an ACK goes out with the next turn
-  bool fin = false;                 // RCV.NXT has passed the FIN
-  std::uint32_t ts_recent = 0;      // TS.Recent
-  Instant ts_recent_at{};           // it is valid for 24 days (RFC 7323 5.5)
-  Instant heard_at{};               // of the last acceptable segment
-  std::uint64_t duplicate_from = 0, duplicate_to = 0;  // what the next ACK reports as D-SACK (RFC 2883); empty when equal
+  std::uint32_t capacity = 0;   // octets of log behind this connection; before attach(): the initial window
+  std::uint16_t segment = 536;  // the largest payload seen: what a full segment is for delayed ACKs
+  std::uint8_t shift = 0;       // Rcv.Wind.Shift
+  std::uint8_t quick_acks = 0;  // segments still to be acknowledged at once
+  std::uint8_t keepalives = 0;  // probes since the last acceptable segment
+  bool ack_due = false;         // an ACK goes out with the next turn
+  bool fin = false;             // RCV.NXT has passed the FIN
+  std::uint32_t ts_recent = 0;  // TS.Recent
+  Instant ts_recent_at{};       // it is valid for 24 days (RFC 7323 5.5)
+  Instant heard_at{};           // of the last acceptable segment
+  std::uint64_t duplicate_from = 0,
+                duplicate_to = 0;  // what the next ACK reports as D-SACK (RFC 2883); empty when equal
 };
 
 // What the segments of one burst brought, until settle() judges them together.
@@ -86,9 +89,9 @@ struct Harvest {
 };
 
 struct Handshake {
-  Instant sent_at{};               // of the last SYN or SYN-ACK
+  Instant sent_at{};  // of the last SYN or SYN-ACK
   std::uint8_t transmissions = 0;
-  bool due = false;                // SYN or SYN-ACK goes out with the next turn
+  bool due = false;  // SYN or SYN-ACK goes out with the next turn
 };
 
 // RFC 5961 7: answers to what may be a blind attack are limited per connection, so that their number tells nobody
@@ -111,30 +114,30 @@ struct alignas(64) Connection {
   bool attached = false;
   bool has_path = false;
   bool passive = false;
-  bool orphan = false;      // released: nobody reads
+  bool orphan = false;  // released: nobody reads
   ReceiveSide rcv;
   SendSide snd;
   Scoreboard board;
   std::array<Instant, static_cast<std::size_t>(Timer::kCount)> deadlines{};
   Harvest harvest;
-  std::uint32_t burst = 0;  // the number of the last burst that had a segment of this connection, and
+  std::uint32_t burst = 0;       // the number of the last burst that had a segment of this connection, and
   std::uint32_t burst_next = 0;  // where in the burst (see burst.cpp)
   CongestionState congestion;
   RttEstimator rtt;
   Reassembly reassembly;
-  IndexLink active;         // in its port's list of connections with something to send
-  IndexLink dirty;          // in the list of connections with an event
+  IndexLink active;  // in its port's list of connections with something to send
+  IndexLink dirty;   // in the list of connections with an event
   std::uint32_t events = 0;
-  std::uint8_t turn = 0;    // segments sent in this turn (see transmit.cpp)
+  std::uint8_t turn = 0;  // segments sent in this turn (see transmit.cpp)
   std::uint8_t port = 0;
   CloseReason reason = CloseReason::none;
-  bool probing = false;     // the retransmit timer is the persist timer
+  bool probing = false;  // the retransmit timer is the persist timer
   IpTemplate ip;
   SendLog log;
   // Opening, closing and the rare.
   std::uint64_t cookie = 0;
   PathId path;
-  std::uint32_t listener = kNoIndex;   // of a half-open passive connection
+  std::uint32_t listener = kNoIndex;  // of a half-open passive connection
   std::uint32_t timestamp_offset = 0;
   std::uint16_t path_mtu = 0;
   std::uint16_t peer_mss = 0;

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// The layout of the state in the caller's memory, and a connection's way through the tables: adopt(), lists and timers,
+// finish(), free_slot().
 #include "proto/atcp/core.h"
 
 namespace netchan::atcp {

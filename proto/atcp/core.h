@@ -8,9 +8,9 @@
 //   transmit -> sender, handshake, replies -> emit                                    leaving segments
 //   timers --> loss, sender, close                                                    time
 //
-// Core itself is wiring (views and pointers) and lies before the state; CoreState and everything behind it is the state,
-// free of pointers. The engine's time is its own: it stands still while the loop stood still (forgive) and between
-// snapshot and restore, so no stored time is ever rewritten (docs/decisions/0020-engine-time.md).
+// Core itself is wiring (views and pointers) and lies before the state; CoreState and everything behind it is the
+// state, free of pointers. The engine's time is its own: it stands still while the loop stood still (forgive) and
+// between snapshot and restore, so no stored time is ever rewritten (docs/decisions/0020-engine-time.md).
 #pragma once
 
 #include <array>
@@ -107,7 +107,7 @@ struct Core {
   void free_slot(Connection&);
 
   void notify(Connection&, std::uint32_t what);
-  void activate(Connection&);   // it has, or may have, something to send
+  void activate(Connection&);  // it has, or may have, something to send
   void deactivate(Connection&);
   void set_timer(Connection&, Timer, Instant);
   void stop_timer(Connection& c, Timer t) { c.deadline(t) = Instant::never(); }  // the wheel learns it when it fires
@@ -123,7 +123,7 @@ inline std::uint32_t timestamp_now(const Connection& c, Instant now) {
 // ---- handshake.cpp ------------------------------------------------------------------------------------------------
 void syn_for_listener(Core&, Instant now, std::uint32_t listener, Segment&);  // LISTEN
 void arrives_in_syn_sent(Core&, Connection&, Instant now, Segment&);
-void establish(Core&, Connection&, Instant now);                          // our SYN has been acknowledged
+void establish(Core&, Connection&, Instant now);  // our SYN has been acknowledged
 bool handshake_segment(Core&, Connection&, Instant now, SegmentPlan&);
 std::uint32_t find_listener(const Core&, const wire::FlowKey&);  // kNoIndex: none
 void update_mss(Connection&);                                    // from path MTU, the peer's MSS and the options
@@ -139,9 +139,9 @@ void update_send_window(Connection&, const wire::TcpHeader&, std::uint64_t ack);
 // ---- receiver.cpp: payload, window, when to acknowledge -------------------------------------------------------------
 void payload_arrives(Core&, Connection&, Instant now, Segment&, std::int32_t ahead);
 void ack_now(Core&, Connection&);
-void extend_edge(Connection&);                 // promises what has become free, if it is worth a promise
+void extend_edge(Connection&);                  // promises what has become free, if it is worth a promise
 std::uint16_t window_field(const Connection&);  // as it goes on the wire, scaled
-void offer_window(Core&, Connection&);         // after consume(): sends a window update where one is due
+void offer_window(Core&, Connection&);          // after consume(): sends a window update where one is due
 void put_sack(const Core&, Connection&, wire::TcpOptions&);
 bool wants_sack(const Connection&);
 
@@ -155,7 +155,7 @@ void retransmission_timeout(Core&, Connection&, Instant now);
 // ---- close.cpp ------------------------------------------------------------------------------------------------------
 void fin_arrives(Core&, Connection&, Instant now);
 void fin_acknowledged(Core&, Connection&, Instant now);
-void close_stream(Core&, Connection&, Instant now);  // the application's CLOSE
+void close_stream(Core&, Connection&, Instant now);                   // the application's CLOSE
 void reset_connection(Core&, Connection&, Instant now, CloseReason);  // RST to the peer, then the end
 void reset_arrives(Core&, Connection&, Instant now, Segment&, std::int32_t ahead);
 void arrives_in_time_wait(Core&, Instant now, std::uint32_t entry, Segment&);  // all but a SYN that may open anew

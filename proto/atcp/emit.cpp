@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// One's complement sums are taken over words as they lie in memory (wire/checksum.h), so a length is swapped before it is
+// added, and nothing else is.
 #include "proto/atcp/emit.h"
 
 #include <algorithm>

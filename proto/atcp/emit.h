@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // From a TcpHeader to the octets of a SegmentPlan: IPv4 or IPv6 header from a template, TCP header, and in its checksum
-// field the folded sum of the pseudo-header. What does not change from segment to segment is summed once, in the template.
+// field the folded sum of the pseudo-header. What does not change from segment to segment is summed once, in the
+// template.
 #pragma once
 
 #include <array>
@@ -17,7 +18,9 @@ namespace netchan::atcp {
 inline constexpr std::size_t kIpv4Header = 20;
 inline constexpr std::size_t kIpv6Header = 40;
 
-constexpr std::size_t ip_header_length(const wire::FlowKey& key) { return key.local.is_v4() ? kIpv4Header : kIpv6Header; }
+constexpr std::size_t ip_header_length(const wire::FlowKey& key) {
+  return key.local.is_v4() ? kIpv4Header : kIpv6Header;
+}
 
 struct IpTemplate {
   std::array<std::byte, kIpv6Header> octets{};  // length and checksum zero

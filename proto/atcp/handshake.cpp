@@ -2,12 +2,13 @@
 //
 // The three-way handshake from both sides, and the simultaneous open that is both at once (RFC 9293 3.5, 3.10.7.2-3).
 //
-//   connect()            SYN-SENT ----- SYN,ACK ----> ESTABLISHED             set_path() starts the sending in either case
+//   connect()            SYN-SENT ----- SYN,ACK ----> ESTABLISHED             set_path() starts the sending in either
+//   case
 //                            '--- SYN ---.
 //   listen(), SYN ------------------> SYN-RECEIVED -- ACK --> ESTABLISHED
 //
-// A SYN carries no data here. Its position would be -1; the scoreboard begins at position 0, and the SYN has a timer and
-// a flag of its own.
+// A SYN carries no data here. Its position would be -1; the scoreboard begins at position 0, and the SYN has a timer
+// and a flag of its own.
 #include <algorithm>
 
 #include "proto/atcp/core.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// ICMP errors (RFC 5927): anybody can forge one, so it must quote a sequence number in flight, and even then it ends only
-// a connection that is still opening. In synchronised states hard errors are soft (RFC 5927 5.2): the retransmission
-// timer knows better. "Fragmentation needed" lowers the MSS, within bounds.
+// ICMP errors (RFC 5927): anybody can forge one, so it must quote a sequence number in flight, and even then it ends
+// only a connection that is still opening. In synchronised states hard errors are soft (RFC 5927 5.2): the
+// retransmission timer knows better. "Fragmentation needed" lowers the MSS, within bounds.
 #include <algorithm>
 
 #include "proto/atcp/core.h"
@@ -10,8 +10,8 @@
 namespace netchan::atcp {
 namespace {
 
-// No path is believed to be narrower: Linux's min_pmtu (RFC 1191 would allow 68, a gift to attackers: RFC 5927 7.3), and
-// the least that IPv6 allows (RFC 8200 5).
+// No path is believed to be narrower: Linux's min_pmtu (RFC 1191 would allow 68, a gift to attackers: RFC 5927 7.3),
+// and the least that IPv6 allows (RFC 8200 5).
 constexpr std::uint16_t kLeastMtu4 = 552, kLeastMtu6 = 1280;
 
 constexpr std::uint8_t kUnreachable4 = 3, kFragmentationNeeded = 4;  // ICMP type, and a code of it

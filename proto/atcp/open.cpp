@@ -55,7 +55,8 @@ Result<ConnId, OpenError> Engine::connect(Instant caller_now, const ConnectSpec&
   Core& e = *core_;
   const Instant now = e.own_time(caller_now);
   const std::uint64_t hash = e.hash_of(spec.key);
-  if (e.slot_at(hash, spec.key) != kNoIndex || e.time_wait.find(hash, spec.key) != kNoIndex) return OpenError::duplicate;
+  if (e.slot_at(hash, spec.key) != kNoIndex || e.time_wait.find(hash, spec.key) != kNoIndex)
+    return OpenError::duplicate;
   Connection* const opened = e.adopt(spec.key, spec.params);
   if (opened == nullptr) return OpenError::no_slot;
   Connection& c = *opened;

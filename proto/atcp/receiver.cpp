@@ -3,8 +3,8 @@
 // The receiving side: where payload belongs, what window is promised, and when the peer gets an ACK.
 //
 // The window is a promise of memory: the right edge is `consumed + capacity`, moves only when there is something worth
-// saying (RFC 9293 3.8.6.2.2: the silly window) and never goes back. Whatever lies left of it is accepted, even when the
-// scaled window field had to round it down (RFC 7323 appendix F).
+// saying (RFC 9293 3.8.6.2.2: the silly window) and never goes back. Whatever lies left of it is accepted, even when
+// the scaled window field had to round it down (RFC 7323 appendix F).
 #include <algorithm>
 
 #include "proto/atcp/core.h"
@@ -36,7 +36,9 @@ std::uint64_t edge_possible(const Connection& c) {
 }
 
 // RFC 9293 3.8.6.2.2: the smallest step of the right edge that is told, min(Fr x RCV.BUFF, MSS) with Fr = 1/2.
-std::uint64_t worthwhile_step(const Connection& c) { return std::min<std::uint64_t>(c.rcv.capacity / 2, c.rcv.segment); }
+std::uint64_t worthwhile_step(const Connection& c) {
+  return std::min<std::uint64_t>(c.rcv.capacity / 2, c.rcv.segment);
+}
 
 }  // namespace
 
@@ -47,7 +49,8 @@ void payload_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32
   const std::uint64_t position = rcv.next + static_cast<std::uint32_t>(std::max(ahead, 0));
   std::uint32_t length = payload - skip;
   if (length == 0) {
-    note_duplicate(c, rcv.next - static_cast<std::uint32_t>(-ahead), rcv.next - static_cast<std::uint32_t>(-ahead) + payload);
+    note_duplicate(c, rcv.next - static_cast<std::uint32_t>(-ahead),
+                   rcv.next - static_cast<std::uint32_t>(-ahead) + payload);
     ack_now(e, c);
     return e.drop(s, wire::Drop::duplicate);
   }

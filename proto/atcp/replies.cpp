@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // What is sent without a connection's own turn: resets, the ACKs of TIME-WAIT; and the limit on challenge ACKs. Replies
-// wait in a small pool. When it is full a reply is left out: its cause will come again, and a flood gets no more answers
-// than the pool has places.
+// wait in a small pool. When it is full a reply is left out: its cause will come again, and a flood gets no more
+// answers than the pool has places.
 #include "proto/atcp/core.h"
 
 namespace netchan::atcp {

@@ -132,7 +132,8 @@ bool send_ack(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
 }  // namespace
 
 bool next_segment(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
-  if (c.handshaking()) return handshake_segment(e, c, now, plan) || (c.state == State::syn_received && send_ack(e, c, now, plan));
+  if (c.handshaking())
+    return handshake_segment(e, c, now, plan) || (c.state == State::syn_received && send_ack(e, c, now, plan));
   if (c.rcv.ack_due && wants_sack(c)) return send_ack(e, c, now, plan);  // SACK blocks travel without payload
   return send_lost(e, c, now, plan) || send_new(e, c, now, plan) || send_probe(e, c, now, plan) ||
          send_ack(e, c, now, plan);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Time. A connection has four deadlines and one entry in the wheel, armed at the earliest of them when it was armed last.
-// A deadline that moves to later is left alone: the entry fires in vain, once, and is armed anew. So the timers that every
-// ACK moves cost a store, not a wheel operation.
+// Time. A connection has four deadlines and one entry in the wheel, armed at the earliest of them when it was armed
+// last. A deadline that moves to later is left alone: the entry fires in vain, once, and is armed anew. So the timers
+// that every ACK moves cost a store, not a wheel operation.
 #include <algorithm>
 
 #include "proto/atcp/core.h"
@@ -19,7 +19,7 @@ constexpr Duration kKeepaliveInterval = Duration::seconds(75);
 
 void keepalive(Core& e, Connection& c, Instant now) {
   const Instant due = c.rcv.heard_at + c.params.keepalive;
-  if (c.rcv.keepalives == 0 && due > now) return e.set_timer(c, Timer::keepalive, due);  // heard meanwhile
+  if (c.rcv.keepalives == 0 && due > now) return e.set_timer(c, Timer::keepalive, due);     // heard meanwhile
   if (!c.board.empty()) return e.set_timer(c, Timer::keepalive, now + c.params.keepalive);  // the RTO watches
   if (c.rcv.keepalives == kKeepaliveProbes) return reset_connection(e, c, now, CloseReason::timed_out);
   ++c.rcv.keepalives;
@@ -60,8 +60,9 @@ void start_retransmit_timer(Core& e, Connection& c, Instant now) {
 
 void watch_life(Core& e, Connection& c, Instant now) {
   const bool waiting = !c.board.empty() || c.has_unsent();
-  const Duration patience = waiting ? c.params.user_timeout
-                            : c.orphan && c.state == State::fin_wait_2 ? c.params.fin_wait_2 : Duration{0};
+  const Duration patience = waiting                                    ? c.params.user_timeout
+                            : c.orphan && c.state == State::fin_wait_2 ? c.params.fin_wait_2
+                                                                       : Duration{0};
   if (patience.ns == 0) return e.stop_timer(c, Timer::life);
   if (c.deadline(Timer::life).is_never()) e.set_timer(c, Timer::life, now + patience);
 }

@@ -6,8 +6,8 @@
 //   out   a full segment of new data: commit() and transmit()
 //   ack   an ACK of one segment, in bursts of 32: receive() and its event
 //
-// at 1, 100 and 100,000 established connections, visited in an order that the prefetcher cannot guess. The least of many
-// rounds counts, because the machine is shared. Goals: 60, 60, 40 ns.
+// at 1, 100 and 100,000 established connections, visited in an order that the prefetcher cannot guess. The least of
+// many rounds counts, because the machine is shared. Goals: 60, 60, 40 ns.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -48,7 +48,8 @@ class Bench {
     void* const memory = std::aligned_alloc(64, size);
     CHECK(memory != nullptr);
     bytes_per_connection_ = static_cast<double>(size) / connections;
-    engine_ = new Engine(limits, MutableBytes(static_cast<std::byte*>(memory), size), counters_, drops_, {1, 2}, Random(3));
+    engine_ =
+        new Engine(limits, MutableBytes(static_cast<std::byte*>(memory), size), counters_, drops_, {1, 2}, Random(3));
     ListenSpec listen;
     listen.local.local = wire::Address::v4(10, 0, 0, 1);
     listen.local.local_port = 9000;
@@ -57,7 +58,8 @@ class Bench {
     for (std::uint32_t i = 0; i < connections; ++i) open(i);
     order_.resize(std::max(connections, kBurst));
     for (std::uint32_t i = 0; i < order_.size(); ++i) order_[i] = i % connections;
-    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random_.below(static_cast<std::uint32_t>(i))]);
+    for (std::size_t i = order_.size(); i > 1; --i)
+      std::swap(order_[i - 1], order_[random_.below(static_cast<std::uint32_t>(i))]);
   }
 
   double bytes_per_connection() const { return bytes_per_connection_; }
@@ -204,7 +206,8 @@ int main() {
       for (std::uint32_t i = 0; i < rounds; ++i) bench.round(ns);
       for (std::size_t k = 0; k < 3; ++k) best[k] = std::min(best[k], ns[k] / rounds / kBurst);
     }
-    std::printf("%12u %8.1f %8.1f %8.1f %18.0f\n", connections, best[0], best[1], best[2], bench.bytes_per_connection());
+    std::printf("%12u %8.1f %8.1f %8.1f %18.0f\n", connections, best[0], best[1], best[2],
+                bench.bytes_per_connection());
   }
   return 0;
 }

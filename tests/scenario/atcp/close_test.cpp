@@ -314,7 +314,8 @@ TEST_CASE("LAST-ACK gives up after the user timeout") {
   CHECK(t.reason() == CloseReason::timed_out);
 }
 
-// ---- TIME-WAIT --------------------------------------------------------------------------------------------------------
+// ---- TIME-WAIT
+// --------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -376,7 +377,8 @@ TEST_CASE("TIME-WAIT: it ends after 2 MSL; the tuple is a stranger then") {
   )");
 }
 
-TEST_CASE("TIME-WAIT: a SYN with a higher sequence number opens anew, beyond all that was sent before (RFC 9293 3.6.1)") {
+TEST_CASE(
+    "TIME-WAIT: a SYN with a higher sequence number opens anew, beyond all that was sent before (RFC 9293 3.6.1)") {
   Ladder t;
   into_time_wait(t);
   const std::uint32_t before = t.own_isn();

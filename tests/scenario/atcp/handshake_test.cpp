@@ -142,7 +142,8 @@ TEST_CASE("an unanswered SYN is repeated after 1, 2, 4 ... seconds until the con
   CHECK(t.reason() == CloseReason::timed_out);
 }
 
-TEST_CASE("after a repeated SYN the timeout starts at 3 seconds and the window at one segment (RFC 6298 5.7, RFC 5681 3.1)") {
+TEST_CASE(
+    "after a repeated SYN the timeout starts at 3 seconds and the window at one segment (RFC 6298 5.7, RFC 5681 3.1)") {
   Ladder t;
   t.connect();
   t.run(R"(

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// The peer of text and its clock. What the engine sends goes through build_frame() and wire::parse_packet(), as it would
+// through the worker and the network.
 #include "tests/scenario/atcp/ladder.h"
 
 #include <doctest/doctest.h>
@@ -45,7 +48,8 @@ void Ladder::build() {
   void* start = memory_.data();
   std::size_t space = memory_.size();
   std::align(64, Engine::memory_size(options.limits), start, space);
-  engine_.emplace(options.limits, MutableBytes(static_cast<std::byte*>(start), space), counters_, drops_, kSecret, Random(1));
+  engine_.emplace(options.limits, MutableBytes(static_cast<std::byte*>(start), space), counters_, drops_, kSecret,
+                  Random(1));
 }
 
 Ladder::~Ladder() { expect_silence("the end"); }
@@ -156,7 +160,8 @@ wire::Packet Ladder::packet(const Line& line) const {
   if (o.timestamp_echo.value_or(0) != 0) tcp.options.timestamp_echo = own_timestamp_.value_or(0) + *o.timestamp_echo;
   tcp.options.sack_count = static_cast<std::uint8_t>(o.sack.size());
   for (std::size_t i = 0; i < o.sack.size(); ++i) {
-    tcp.options.sack[i] = {TcpSeq(own_isn_.value_or(0) + o.sack[i].first), TcpSeq(own_isn_.value_or(0) + o.sack[i].second)};
+    tcp.options.sack[i] = {TcpSeq(own_isn_.value_or(0) + o.sack[i].first),
+                           TcpSeq(own_isn_.value_or(0) + o.sack[i].second)};
   }
   p.payload_length = static_cast<std::uint16_t>(line.length);
   return p;
@@ -251,8 +256,12 @@ void Ladder::run(std::string_view script) {
   std::vector<Line> burst;
   for (const Line& line : parse_ladder(script)) {
     switch (line.kind) {
-      case Line::Kind::wait: wait(line.wait, line.text); break;
-      case Line::Kind::out: expect(line); break;
+      case Line::Kind::wait:
+        wait(line.wait, line.text);
+        break;
+      case Line::Kind::out:
+        expect(line);
+        break;
       case Line::Kind::in:
         if (burst.empty()) expect_silence(line.text);
         burst.push_back(line);
@@ -324,6 +333,8 @@ Info Ladder::info() const {
   return info;
 }
 
-std::uint64_t Ladder::drops(wire::Drop reason) const { return drops_.by_reason[static_cast<std::size_t>(reason)].get(); }
+std::uint64_t Ladder::drops(wire::Drop reason) const {
+  return drops_.by_reason[static_cast<std::size_t>(reason)].get();
+}
 
 }  // namespace netchan::atcp::test

@@ -19,10 +19,10 @@
 //   win N                 as on the wire, unscaled; of a > line checked only if named
 //   <options>             mss N, sackOK, TS val:ecr, wscale N, sack a:b c:d; of a > line: if named, exactly these
 //
-// `TS *:7` leaves a value open. The engine's timestamps are relative to its first one. Lines that follow each other with <
-// arrive in one burst when they end in `\`. Everything the engine sends must be expected: a segment more fails the test,
-// as does one that comes early. After each step the engine's invariants are checked, and each segment is built into a
-// frame and parsed again with its checksums verified.
+// `TS *:7` leaves a value open. The engine's timestamps are relative to its first one. Lines that follow each other
+// with < arrive in one burst when they end in `\`. Everything the engine sends must be expected: a segment more fails
+// the test, as does one that comes early. After each step the engine's invariants are checked, and each segment is
+// built into a frame and parsed again with its checksums verified.
 #pragma once
 
 #include <cstdint>
@@ -59,7 +59,7 @@ struct LadderOptions {
   std::uint32_t send_capacity = 1 << 20;
   std::uint16_t mtu = 1500;
   bool ipv6 = false;
-  bool attach = true;                  // attach a passive connection as soon as it is established
+  bool attach = true;  // attach a passive connection as soon as it is established
   std::uint32_t peer_isn = 10000;
 };
 
@@ -81,10 +81,11 @@ class Ladder {
   void run(std::string_view script);
   // Opens passively: SYN with `options`, SYN-ACK, ACK with `window`.
   void open(std::string_view options = "mss 1000", std::uint32_t window = 65535);
-  void icmp(std::uint8_t type, std::uint8_t code, std::uint32_t quoted, std::uint16_t mtu = 0);  // relative sequence number
-  void stand_still(Duration);  // the clock runs, the loop does not, and says so: forgive()
+  void icmp(std::uint8_t type, std::uint8_t code, std::uint32_t quoted,
+            std::uint16_t mtu = 0);              // relative sequence number
+  void stand_still(Duration);                    // the clock runs, the loop does not, and says so: forgive()
   void restore_elsewhere(Duration clock_shift);  // snapshot; another engine in other memory, on another clock
-  void discard_output();  // whatever it is
+  void discard_output();                         // whatever it is
 
   State state() const;
   Info info() const;
@@ -97,6 +98,7 @@ class Ladder {
   const Placement& placement() const { return placement_; }
 
   Engine& engine() { return *engine_; }
+  const Engine& engine_const() const { return *engine_; }
   ConnId connection() const { return connection_; }
   Instant now() const { return now_; }
   const AtcpCounters& counters() const { return counters_; }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// A reader of words and numbers; anything that it does not expect aborts with the line.
 #include "tests/scenario/atcp/line.h"
 
 #include <charconv>
@@ -69,14 +71,28 @@ std::uint8_t parse_flags(Reader& r) {
   std::uint8_t flags = 0;
   for (const char c : r.word()) {
     switch (c) {
-      case 'S': flags |= flag::syn; break;
-      case 'F': flags |= flag::fin; break;
-      case 'R': flags |= flag::rst; break;
-      case 'P': flags |= flag::psh; break;
-      case 'U': flags |= flag::urg; break;
-      case '.': flags |= flag::ack; break;
-      case '-': break;  // no flag at all
-      default: r.fail("flags");
+      case 'S':
+        flags |= flag::syn;
+        break;
+      case 'F':
+        flags |= flag::fin;
+        break;
+      case 'R':
+        flags |= flag::rst;
+        break;
+      case 'P':
+        flags |= flag::psh;
+        break;
+      case 'U':
+        flags |= flag::urg;
+        break;
+      case '.':
+        flags |= flag::ack;
+        break;
+      case '-':
+        break;  // no flag at all
+      default:
+        r.fail("flags");
     }
   }
   return flags;

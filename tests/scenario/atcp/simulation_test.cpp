@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// Whole connections over a link that a seed makes bad (world.h). A failure prints the seed; it repeats the run.
 #include <doctest/doctest.h>
 
 #include <cstdlib>

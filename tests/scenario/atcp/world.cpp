@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// A step of a host does what a turn of the worker's loop does: deliver, advance, events, applications, transmit.
 #include "tests/scenario/atcp/world.h"
 
 #include <algorithm>
@@ -21,7 +23,8 @@ constexpr Duration kFaultyPhase = Duration::seconds(20), kPatience = Duration::s
 constexpr std::uint64_t kListenerCookie = 1000;
 
 std::byte octet_at(int host, std::uint64_t stream, std::uint64_t position) {
-  return static_cast<std::byte>((position * 131 + (position >> 8) * 17 + stream * 61 + static_cast<std::uint64_t>(host) * 7) >> 1);
+  return static_cast<std::byte>(
+      (position * 131 + (position >> 8) * 17 + stream * 61 + static_cast<std::uint64_t>(host) * 7) >> 1);
 }
 
 wire::Address address(int host) { return wire::Address::v4(10, 0, 0, static_cast<std::uint8_t>(host + 1)); }
@@ -43,9 +46,9 @@ Faults Faults::of(Random& r) {
 
 std::string Faults::text() const {
   std::ostringstream out;
-  out << "loss " << loss_permille << " duplicate " << duplicate_permille << " reorder " << reorder_permille << " corrupt "
-      << corrupt_permille << " restore " << restore_permille << " slow " << slow_reader_permille << " (permille), one way "
-      << one_way.us() << " us";
+  out << "loss " << loss_permille << " duplicate " << duplicate_permille << " reorder " << reorder_permille
+      << " corrupt " << corrupt_permille << " restore " << restore_permille << " slow " << slow_reader_permille
+      << " (permille), one way " << one_way.us() << " us";
   return out.str();
 }
 
@@ -234,17 +237,21 @@ void World::applications(Host& h) {
     if (!s.known || (!healed_ && random_.below(1000) < faults_.slow_reader_permille)) continue;
     // Read.
     const std::uint64_t readable = s.delivered - s.consumed;
-    const std::uint64_t take = readable == 0 ? 0 : healed_ ? readable : random_.below(static_cast<std::uint32_t>(readable)) + 1;
+    const std::uint64_t take = readable == 0 ? 0
+                               : healed_     ? readable
+                                             : random_.below(static_cast<std::uint32_t>(readable)) + 1;
     for (std::uint64_t k = 0; k < take; ++k, ++s.consumed) {
       if (s.receive_log[s.consumed % kLog] == octet_at(1 - h.index, i, s.consumed)) continue;
-      error_ = "stream " + std::to_string(i) + " of host " + std::to_string(h.index) + ": wrong octet at " + std::to_string(s.consumed);
+      error_ = "stream " + std::to_string(i) + " of host " + std::to_string(h.index) + ": wrong octet at " +
+               std::to_string(s.consumed);
       return;
     }
     if (take > 0) h.engine->consume(now_, s.conn, s.consumed);
     // Write.
     const std::uint64_t room = std::min(s.to_send - s.written, kLog - (s.written - s.released));
     const std::uint64_t give = room == 0 ? 0 : random_.below(static_cast<std::uint32_t>(room)) + 1;
-    for (std::uint64_t k = 0; k < give; ++k, ++s.written) s.send_log[s.written % kLog] = octet_at(h.index, i, s.written);
+    for (std::uint64_t k = 0; k < give; ++k, ++s.written)
+      s.send_log[s.written % kLog] = octet_at(h.index, i, s.written);
     if (give > 0) h.engine->commit(now_, s.conn, s.written);
     if (s.written == s.to_send && !s.shut) {
       h.engine->shutdown(now_, s.conn);
@@ -257,16 +264,18 @@ void World::transmit(Host& h) {
   SegmentPlan plan;
   while (h.engine->transmit(now_, 0, plan)) {
     const bool of_stream = plan.piece_count > 0;
-    std::vector<std::byte> frame = build_frame(plan, of_stream ? Bytes(h.streams[plan.pieces[0].region].send_log) : Bytes{});
+    std::vector<std::byte> frame =
+        build_frame(plan, of_stream ? Bytes(h.streams[plan.pieces[0].region].send_log) : Bytes{});
     if (faults_.forge && of_stream && random_.below(20) == 0) {
       frame.back() ^= std::byte{0x40};
       // The sum is corrected: only the checker can tell.
       const auto fix = [&](std::size_t at) { store(frame.data() + at, std::uint16_t{0}); };
       fix(kEthernet + plan.tcp_offset + 16);
       const std::size_t length = frame.size() - kEthernet - plan.tcp_offset;
-      const auto sum = wire::checksum_add(
-          wire::checksum_pseudo_header(plan.key.local, plan.key.remote, wire::Protocol::tcp, static_cast<std::uint32_t>(length)),
-          Bytes(frame).subspan(kEthernet + plan.tcp_offset));
+      const auto sum =
+          wire::checksum_add(wire::checksum_pseudo_header(plan.key.local, plan.key.remote, wire::Protocol::tcp,
+                                                          static_cast<std::uint32_t>(length)),
+                             Bytes(frame).subspan(kEthernet + plan.tcp_offset));
       store(frame.data() + kEthernet + plan.tcp_offset + 16, wire::checksum_finish(sum));
     }
     fly(1 - h.index, std::move(frame));
@@ -303,7 +312,8 @@ Instant World::next_instant() const {
   // Applications are scheduled at least so often while they have something to do.
   for (const auto& h : hosts_)
     for (const Stream& s : h->streams)
-      if (s.known && !s.closed && (s.delivered > s.consumed || s.written < s.to_send)) next = std::min(next, now_ + Duration::milliseconds(1));
+      if (s.known && !s.closed && (s.delivered > s.consumed || s.written < s.to_send))
+        next = std::min(next, now_ + Duration::milliseconds(1));
   return std::max(next, now_ + Duration::nanoseconds(1));
 }
 
@@ -320,8 +330,9 @@ std::string World::run() {
   const Instant start = now_;
   while (error_.empty() && !finished()) {
     if (now_ - start > kFaultyPhase) healed_ = true;
-    if (now_ - start > kPatience) return "not finished: " + std::to_string(hosts_[0]->engine->connection_count()) + " and " +
-                                         std::to_string(hosts_[1]->engine->connection_count()) + " connections left";
+    if (now_ - start > kPatience)
+      return "not finished: " + std::to_string(hosts_[0]->engine->connection_count()) + " and " +
+             std::to_string(hosts_[1]->engine->connection_count()) + " connections left";
     for (auto& h : hosts_) step(*h);
     now_ = next_instant();
     if (now_.is_never()) return "nothing will ever happen again";
@@ -334,7 +345,8 @@ std::string World::run() {
   for (const auto& h : hosts_) {
     const Host& other = *hosts_[static_cast<std::size_t>(1 - h->index)];
     for (std::size_t i = 0; i < kStreams; ++i) {
-      if (h->streams[i].reason != CloseReason::graceful) return "closed for reason " + std::to_string(static_cast<int>(h->streams[i].reason));
+      if (h->streams[i].reason != CloseReason::graceful)
+        return "closed for reason " + std::to_string(static_cast<int>(h->streams[i].reason));
       if (h->streams[i].consumed != other.streams[i].to_send) return "octets are missing";
       if (h->streams[i].released != h->streams[i].to_send) return "octets were not released";
       if (!h->streams[i].peer_fin) return "no end was seen";

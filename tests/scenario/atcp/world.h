@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// World: two engines, A that connects and B that listens, over a virtual link that loses, repeats, reorders and corrupts
-// frames as one seed says. The applications write and read in random portions; every octet's value follows from its
-// stream and position, so a reader knows at each octet whether it is the right one.
+// World: two engines, A that connects and B that listens, over a virtual link that loses, repeats, reorders and
+// corrupts frames as one seed says. The applications write and read in random portions; every octet's value follows
+// from its stream and position, so a reader knows at each octet whether it is the right one.
 //
 // The engines' invariants are checked at each step, and at random steps an engine is snapshot, thrown away and restored
 // elsewhere. After a phase with faults the link heals, and then everything must come to its end: all octets, both FINs,
