@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -113,27 +114,33 @@ class Netchan:
         self.build, self.both_ends = build, both_ends
         self.lab = Lab()
         self.idle = idle
+        self.daemon = self.peer = self.folder = None
 
     def __enter__(self):
         self.lab.__enter__()
         try:
             flows = [daemon.connect_flow("out", OUT_PORT, local_ports="40000-40999"),
                      daemon.connect_flow("ping", ECHO_PORT, local_ports="41000-41999"), daemon.listen_flow("in", IN_PORT)]
-            self.daemon = daemon.Netchand(self.lab, self.build, flows, cores=(WORKER_CORE,), idle=self.idle).start()
-            self.peer = None
+            self.folder = tempfile.TemporaryDirectory(prefix="netchan-bench-")
+            places = [os.path.join(self.folder.name, side) for side in "ab"]
+            for place in places:
+                os.mkdir(place)
+            self.daemon = daemon.Netchand(self.lab, self.build, flows, folder=places[0], cores=(WORKER_CORE,), idle=self.idle).start()
             if self.both_ends:
                 self.peer = daemon.Netchand(self.lab, self.build, [daemon.listen_flow("echo", ECHO_PORT, ADDRESS["b"])], side="b",
-                                            cores=(CLIENT_CORE,), idle=self.idle).start()
+                                            folder=places[1], cores=(CLIENT_CORE,), idle=self.idle).start()
         except BaseException:
-            self.lab.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *_):
         for one in (self.daemon, self.peer):
             if one:
                 one.stop()
-        self.lab.__exit__(*error)
+        self.lab.__exit__()
+        if self.folder:
+            self.folder.cleanup()
 
     def mode(self):
         """As the daemon says it: "copy mode (native)"."""

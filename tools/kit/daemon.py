@@ -5,7 +5,6 @@ import select
 import signal
 import socket
 import subprocess
-import tempfile
 
 import lab as lab_module
 from metrics import Metrics
@@ -48,10 +47,10 @@ def yaml(sections):
 class Netchand:
     """One run after another of the daemon on one side of a lab (a), with one configuration. `folder` keeps YAML, log and socket."""
 
-    def __init__(self, lab, build, flows, folder=None, cores=(0,), idle="adaptive", text=None, side="a",
+    def __init__(self, lab, build, flows, folder, cores=(0,), idle="adaptive", text=None, side="a",
                  **sections):
         self.lab, self.build, self.side = lab, build, side
-        self.folder = folder or tempfile.mkdtemp(prefix="netchan-")
+        self.folder = folder
         self.socket = os.path.join(self.folder, "netchan.sock")
         self.log = os.path.join(self.folder, "netchand.log")
         self.config = os.path.join(self.folder, "netchand.yaml")

@@ -30,7 +30,11 @@ class Lab:
         self.processes = []
 
     def __enter__(self):
-        subprocess.run([LAB, "up", self.id, *self.options], check=True)
+        try:
+            subprocess.run([LAB, "up", self.id, *self.options], check=True)
+        except BaseException:  # also Ctrl-C, half-way through
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

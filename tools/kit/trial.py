@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What tools/try shows, once netchan is built."""
 import argparse
+import glob
 import hashlib
 import os
 import random
@@ -187,13 +188,25 @@ def progress(words):
         print(f"\r\033[K  {words}" if words else "\r\033[K", end="", flush=True)
 
 
+def own_folder():
+    """With our pid in its name, so that what a killed run left (big files) is recognised and removed."""
+    for old in glob.glob(os.path.join(tempfile.gettempdir(), "netchan-try-*")):
+        owner = old.rsplit("-", 1)[1]
+        if owner.isdigit() and not os.path.isdir(f"/proc/{owner}") and not os.path.exists(os.path.join(old, "kept")):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = os.path.join(tempfile.gettempdir(), f"netchan-try-{os.getpid()}")
+    os.mkdir(folder, 0o700)
+    return folder
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tools/try")
     parser.add_argument("--build", required=True)
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also when the caller's shell had it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
-    folder = tempfile.mkdtemp(prefix="netchan-try-")
+    folder = own_folder()
     keep = False
     try:
         run(args.build, folder)
@@ -211,6 +224,8 @@ def main():
         sys.exit(1)
     finally:
         if keep:  # without the big files
+            with open(os.path.join(folder, "kept"), "w", encoding="utf-8"):
+                pass
             for name in ("from-kernel", "from-netchan", "received", "back"):
                 if os.path.exists(os.path.join(folder, name)):
                     os.remove(os.path.join(folder, name))
