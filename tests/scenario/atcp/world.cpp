@@ -312,7 +312,7 @@ Instant World::next_instant() const {
   // Applications are scheduled at least so often while they have something to do.
   for (const auto& h : hosts_)
     for (const Stream& s : h->streams)
-      if (s.known && !s.closed && (s.delivered > s.consumed || s.written < s.to_send))
+      if (s.known && (s.delivered > s.consumed || (!s.closed && s.written < s.to_send)))
         next = std::min(next, now_ + Duration::milliseconds(1));
   return std::max(next, now_ + Duration::nanoseconds(1));
 }
