@@ -122,7 +122,7 @@ struct nc_channel {
   bool descriptor_used;   // nc_channel_fd was called: it has to be readable when something comes
   bool armed;             // the lanes' need_wakeup is set
   bool self_set;
-  bool one_cpu;  // spinning would keep the daemon from running
+  bool one_cpu;  // whoever is to answer may need this very core: give way from the first look on
   std::uint32_t spin_us;
   std::int64_t control_looked_ns;  // when the control socket was looked at
   std::uint64_t correlations;

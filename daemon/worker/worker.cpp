@@ -50,7 +50,7 @@ PortMap map_ports(const std::vector<WorkerPort>& ports) {
 Worker::Worker(const WorkerSpec& spec, const netalloc::Umem& umem, netalloc::ChunkCache& cache, HandoffRings& handoff,
                std::vector<Mailbox*> mailboxes, const route::NeighbourTable& neighbours, const std::vector<FlowSpec>& flows,
                std::vector<WorkerPort> ports)
-    : spec_(spec), umem_(umem), cache_(cache), mailbox_(*mailboxes[spec.index]), ports_(std::move(ports)),
+    : spec_(spec), cache_(cache), mailbox_(*mailboxes[spec.index]), ports_(std::move(ports)),
       port_map_(map_ports(ports_)), engine_memory_(zeroed(atcp::Engine::memory_size(spec.limits))),
       engine_(spec.limits, {engine_memory_.get(), atcp::Engine::memory_size(spec.limits)}, atcp_counters_, drops_, spec.secret,
               Random(spec.seed)),

@@ -79,7 +79,6 @@ class Worker {
   void poll_doorbells(Instant now, Duration timeout);
 
   WorkerSpec spec_;
-  const netalloc::Umem& umem_;
   netalloc::ChunkCache& cache_;
   Mailbox& mailbox_;
   WorkerCounters counters_;
