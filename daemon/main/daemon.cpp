@@ -69,6 +69,7 @@ worker::FlowSpec flow_spec(const config::Flow& f) {
   s.first_port = f.tcp.local_ports.first;
   s.last_port = f.tcp.local_ports.last;
   for (const config::Prefix& p : f.tcp.allow) s.allow.push_back({p.address, p.length});
+  s.backlog = f.tcp.backlog;
   s.send_capacity = f.tcp.send_buffer;
   s.receive_capacity = f.tcp.receive_buffer;
   s.params = f.tcp.params;
@@ -177,6 +178,7 @@ void Daemon::make_workers() {
   spec.idle = idle_mode(config_.workers.idle);
   spec.spin = config_.workers.spin;
   spec.limits.listeners = static_cast<std::uint32_t>(std::max<std::size_t>(flow_specs_.size(), 1));
+  for (const worker::FlowSpec& f : flow_specs_) spec.limits.backlog = std::max(spec.limits.backlog, f.backlog);
   spec.secret = {random_value<std::uint64_t>(), random_value<std::uint64_t>()};  // one for all: a tuple has one ISN clock
   for (std::uint32_t w = 0; w < workers; ++w) {
     spec.index = w;

@@ -32,6 +32,7 @@ struct FlowSpec {
   wire::FlowKey local;                    // listen: local address and port
   std::uint16_t first_port = 0, last_port = 0;  // connect: the flow's local ports
   std::vector<AllowedPrefix> allow;       // listen; empty: everyone
+  std::uint32_t backlog = 0;              // listen: half-open connections of one worker
   std::uint32_t send_capacity = 0, receive_capacity = 0;  // of each stream's logs, powers of two
   atcp::FlowParams params;
 };

@@ -23,7 +23,7 @@ Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCou
   for (std::uint32_t f = 0; f < specs.size(); ++f) {
     flows_.emplace_back();
     if (!specs[f].listen) continue;
-    const auto listener = engine.listen({specs[f].local, kListenerCookie | f, specs[f].params});
+    const auto listener = engine.listen({specs[f].local, kListenerCookie | f, specs[f].params, specs[f].backlog});
     CHECK(listener);  // composition has sized the engine and refused duplicates
     flows_.back().listener = listener.value();
   }

@@ -38,6 +38,7 @@ struct Listener {
   std::uint64_t cookie = 0;
   FlowParams params;
   std::uint32_t half_open = 0;
+  std::uint32_t backlog = 0;  // at most so many of them
   bool used = false;
   bool accepting = false;
 };

@@ -69,6 +69,7 @@ struct ListenSpec {
   wire::FlowKey local;   // local address (unspecified = wildcard) and port; interface 0 = any; remote is ignored
   std::uint64_t cookie;  // comes back in events
   FlowParams params;
+  std::uint32_t backlog = 0;  // its half-open connections; 0: as many as Limits.backlog, which is the most for any
 };
 
 struct ConnectSpec {

@@ -67,7 +67,7 @@ void syn_for_listener(Core& e, Instant now, std::uint32_t listener, Segment& s) 
     reply_reset(e, *s.packet);
     return e.drop(s, wire::Drop::listener_closed);
   }
-  if (l.half_open >= e.limits.backlog) return e.drop(s, wire::Drop::listener_backlog);
+  if (l.half_open >= l.backlog) return e.drop(s, wire::Drop::listener_backlog);
   Connection* const opened = e.adopt(s.packet->key, l.params);
   if (opened == nullptr) return e.drop(s, wire::Drop::no_memory);
 

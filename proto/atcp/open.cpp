@@ -34,7 +34,12 @@ Result<ListenerId, OpenError> Engine::listen(const ListenSpec& spec) {
     }
   }
   if (free == kNoIndex) return OpenError::no_slot;
-  e.listeners[free] = {.local = spec.local, .cookie = spec.cookie, .params = spec.params, .used = true};
+  const std::uint32_t most = e.limits.backlog;
+  e.listeners[free] = {.local = spec.local,
+                       .cookie = spec.cookie,
+                       .params = spec.params,
+                       .backlog = spec.backlog == 0 ? most : std::min(spec.backlog, most),
+                       .used = true};
   return ListenerId{free};
 }
 

@@ -105,6 +105,29 @@ TEST_CASE("a full backlog refuses silently; a SYN comes again") {
   CHECK(s.reason == wire::Drop::listener_backlog);
 }
 
+TEST_CASE("a listener's own backlog holds before the engine's") {
+  Ladder t;
+  ListenSpec spec;
+  spec.local = t.key();
+  spec.local.local_port = 81;
+  spec.backlog = 1;
+  const auto id = t.engine().listen(spec);
+  REQUIRE(static_cast<bool>(id));
+  t.engine().set_accepting(id.value(), true);
+  for (const std::uint16_t port : {40001, 40002}) {
+    wire::Packet syn;
+    syn.key = t.key();
+    syn.key.local_port = 81;
+    syn.key.remote_port = port;
+    syn.tcp.flags = wire::tcp_flag::syn;
+    Segment s;
+    s.packet = &syn;
+    t.engine().receive(t.now(), {&s, 1});
+    CHECK((s.verdict == Verdict::dropped) == (port == 40002));
+  }
+  CHECK(t.drops(wire::Drop::listener_backlog) == 1);
+}
+
 TEST_CASE("a wildcard listener takes what no listener of the very address does") {
   Ladder t;
   ListenSpec any, exact;
