@@ -15,7 +15,7 @@ LOGS = os.path.join(BUILD, "check")
 
 ASAN_SUITES = ("unit", "scenario", "corpora")
 # What has threads that meet in memory: rings, mailboxes, netalloc, shm.
-TSAN_TESTS = ("unit_base", "unit_netalloc", "unit_shm", "unit_session", "unit_worker", "unit_client")
+TSAN_TESTS = ("unit_base", "unit_base_daemon", "unit_netalloc", "unit_shm", "unit_session", "unit_worker", "unit_client")
 
 ENVIRONMENT = {
     "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1",
@@ -62,19 +62,25 @@ def failures_of(log):
     return "\n".join(lines[first:first + 40]) if first is not None else tail_of(log, 40)
 
 
-def tests_of(folder):
-    out = subprocess.run(["meson", "introspect", "--tests", folder], check=True, capture_output=True, text=True).stdout
+def introspect(folder, what):
+    out = subprocess.run(["meson", "introspect", f"--{what}", folder], check=True, capture_output=True, text=True).stdout
     return json.loads(out)
 
 
+def tests_of(folder):
+    return introspect(folder, "tests")
+
+
 def programs(folder, tests):
-    """ninja's names of what these tests run."""
-    found = set()
-    for test in tests:
-        for path in [*test["cmd"], *test.get("extra_paths", [])]:
-            if path.startswith(folder + "/") and not os.path.isdir(path):
-                found.add(os.path.relpath(path, folder))
-    return sorted(found)
+    """ninja's names of what these tests need: the programs they are, and those they start."""
+    out = subprocess.run(["meson", "introspect", "--targets", folder], check=True, capture_output=True, text=True).stdout
+    files = {t["id"]: t["filename"] for t in json.loads(out)}
+    return sorted({os.path.relpath(f, folder) for t in tests for target in t["depends"] for f in files[target]})
+
+
+def is_compiled(test, folder):
+    """A script gains nothing from a sanitizer."""
+    return os.path.normpath(test["cmd"][0]).startswith(folder + "/")
 
 
 def in_suites(test, suites):
@@ -124,15 +130,21 @@ def system_tests(results, name, *options, label="system tests"):
         results.add_junit(junit, label)
 
 
+def sanitized(results, name, wanted):
+    """Builds and runs only what is wanted."""
+    folder = os.path.join(BUILD, name)
+
+    def chosen(tests):
+        return [t for t in tests if wanted(t) and is_compiled(t, folder)]
+    if build(results, name, lambda tests: programs(folder, chosen(tests))):
+        meson_tests(results, name, [t["name"] for t in chosen(tests_of(folder))])
+
+
 def quick(results, room):
     lint(results, ["text", "length", "rooms", "scripts"])
     if room:
-        def of_room(tests):
-            return [t for t in tests if room in t["name"].split("_") or room == t["name"]]
         for name in ("gcc", "asan"):
-            folder = os.path.join(BUILD, name)
-            if build(results, name, lambda tests, folder=folder: programs(folder, of_room(tests))):
-                meson_tests(results, name, [t["name"] for t in of_room(tests_of(folder))])
+            sanitized(results, name, lambda test: room in test["name"].split("_") or room == test["name"])
         return
     if build(results, "gcc"):
         lint(results, ["symbols", "generated"], "--build", os.path.join(BUILD, "gcc"), label="lint of the build")
@@ -148,12 +160,8 @@ def default(results, full):
              label="lint of the build")
         meson_tests(results, "gcc")
         system_tests(results, "gcc")
-    folder = os.path.join(BUILD, "asan")
-    if build(results, "asan", lambda tests: programs(folder, [t for t in tests if in_suites(t, ASAN_SUITES)])):
-        meson_tests(results, "asan", [t["name"] for t in tests_of(folder) if in_suites(t, ASAN_SUITES)])
-    folder = os.path.join(BUILD, "tsan")
-    if build(results, "tsan", lambda tests: programs(folder, [t for t in tests if t["name"] in TSAN_TESTS])):
-        meson_tests(results, "tsan", [t["name"] for t in tests_of(folder) if t["name"] in TSAN_TESTS])
+    sanitized(results, "asan", lambda test: in_suites(test, ASAN_SUITES))
+    sanitized(results, "tsan", lambda test: test["name"] in TSAN_TESTS or in_suites(test, ("tsan",)))
     if not full:
         return
     for name in ("clang", "debug"):

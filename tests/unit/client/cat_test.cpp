@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -106,14 +107,16 @@ TEST_CASE("netchan-cat -k serves one connection after the other, until the daemo
   DaemonOptions options;
   options.echo.accepts = 3;
   auto daemon = std::make_unique<LoopbackDaemon>(options);
+  std::atomic<bool> over{false};  // netchan-cat has ended before it was told to
   std::thread ender([&] {
-    while (daemon->worker().moved.load() < 5) std::this_thread::yield();
+    while (daemon->worker().moved.load() < 5 && !over.load()) std::this_thread::yield();
     daemon->in_main([](session::Sessions& s) {
       s.end_all();
       return 0;
     });
   });
   const Result r = cat({"-k", "-v", "-s", daemon->path(), "echo"}, "hello");
+  over = true;
   ender.join();
   CHECK(r.out == "hello");  // stdin is over with the first; the other two are served its end
   CHECK(r.code == 3);
