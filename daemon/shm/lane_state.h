@@ -77,7 +77,7 @@ struct Lane::State {
   }
   // For calls about the daemon's own side: a stale reference is a bug there.
   Entry& own(StreamRef ref) {
-    CHECK(ref.number < entries.size() && entries[ref.number].generation == ref.generation);
+    NETCHAN_CHECK(ref.number < entries.size() && entries[ref.number].generation == ref.generation);
     return entries[ref.number];
   }
   void lie(Violation v) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <chrono>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -41,7 +42,9 @@ struct Mirror {
 
   // Digests what comes, and lets keep_alive's seconds pass ten times as fast, until `condition` holds.
   bool eventually(const std::function<bool()>& condition) {
-    for (int i = 0; i < 200; ++i) {
+    // Patience for slow machines: by the clock, since a storm of notifications makes every poll return at once.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (std::chrono::steady_clock::now() < end) {
       if (condition()) return true;
       pollfd p{mirror.fd(), POLLIN, 0};
       poll(&p, 1, 100);
