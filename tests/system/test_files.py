@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from daemon import connect_flow, listen_flow
-from helpers import attached, cat, finished, random_file, receive_all, send_file, sha256
+from helpers import attached, cat, finished, random_file, receive_all, send_file, sha256, until
 from lab import ADDRESS
 
 MEGABYTES = 64
@@ -82,6 +82,7 @@ def test_the_allow_list_refuses_other_sources(netchand, build, lab):
     daemon = netchand([listen_flow("closed", 9000, allow=["10.99.0.0/16"]), listen_flow("open", 9001, allow=["10.77.0.0/24"])])
     clients = [cat(daemon, build, "closed"), cat(daemon, build, "open")]
     attached(daemon, 9001).close()
+    until(lambda: daemon.metrics().sum("netchan_session_attached_total") == 2)  # before, "closed" refuses for want of a client
     with lab.socket("b") as sock:
         sock.settimeout(2)  # dropped or refused: never connected
         with pytest.raises(OSError):
