@@ -77,7 +77,7 @@ def costs(suite):
     bulk, raw = suite.cell(BULK, "netchan out", "octets_per_s").median(), suite.cell("raw 1514", "raw", "packets_per_s").median()
     if bulk and raw:
         print(f"  bulk out is {bulk / (raw * 1448):.0%} of raw's payload at 1514 octets")
-    print("  no allocation on the datapath: tests/unit/worker aborts on operator new in a worker; tools/lint/symbols.py shows it for proto/")
+    print("  no allocation on the datapath: shown by tests/system/test_no_alloc.py, for proto/ by tools/lint/symbols.py; not measured here")
 
 
 main()

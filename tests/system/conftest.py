@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: part of tools/check --quick")
+    config.addinivalue_line("markers", "unsanitized: replaces what a sanitizer replaces too")
     config.addinivalue_line("markers", "lab(queues=, mtu=, offloads=): what the test's lab is like")
 
 

@@ -8,6 +8,8 @@ import pytest
 from daemon import connect_flow, listen_flow
 from helpers import attached, cat, finished, receive_all, until
 
+pytestmark = pytest.mark.unsanitized
+
 
 @pytest.fixture
 def armed(netchand, build, folder, monkeypatch):
