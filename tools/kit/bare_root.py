@@ -12,6 +12,7 @@ from results import tail_of
 # What the chroot needs to see of this machine. Its own mount and process namespaces, so that all of it goes with the shell.
 INSIDE = """
 set -e
+mount --bind "$0" "$0"; cd "$0"  # "/" has to be a mount point: ip netns makes it a slave
 mount -t proc proc "$0/proc"; mount --rbind /sys "$0/sys"; mount --rbind /dev "$0/dev"; mount -t tmpfs tmpfs "$0/run"
 exec chroot "$0" /usr/bin/env -i HOME=/tmp TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 bash -c "cd /netchan && $1"
 """
