@@ -98,8 +98,7 @@ Daemon::Daemon(config::Config config) : config_(std::move(config)) {
 }
 
 void Daemon::to_all(auto make) {
-  for (auto& mailbox : mailboxes_)
-    if (!mailbox->send(make())) log::error("a worker's command ring is full: it does not make progress");
+  for (auto& mailbox : mailboxes_) mailbox->send(make());
 }
 
 // Also after a failed start: a worker that runs is stopped before what it works on goes.
@@ -247,7 +246,10 @@ void Daemon::start() {
   });
   loop_.add(sessions_->fd(), EPOLLIN, [this](std::uint32_t) { sessions_->dispatch(); });
   loop_.every(Duration::seconds(1), [this] { routes_->keep_alive(); });
-  loop_.every(Duration::milliseconds(100), [this] { sessions_->tick(clock::now()); });
+  loop_.every(Duration::milliseconds(100), [this] {
+    sessions_->tick(clock::now());
+    for (auto& mailbox : mailboxes_) mailbox->retry();
+  });
   if (const auto period = manager_.watchdog_period()) loop_.every(*period, [this] { check_progress(); });
 }
 
@@ -295,13 +297,6 @@ void Daemon::handle(std::uint32_t worker, worker::Report& report) {
   } else if (const auto* resolve = std::get_if<worker::Resolve>(&report)) {
     if (const auto slot = routes_->resolve(resolve->ifindex, resolve->next_hop))
       mailboxes_[worker]->send(worker::Resolved{resolve->ifindex, resolve->next_hop, *slot});
-  } else if (const auto* trouble = std::get_if<worker::PortTrouble>(&report)) {
-    const auto i = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const Interface& x) { return x.ifindex == trouble->ifindex; });
-    const std::string name = i == interfaces_.end() ? std::to_string(trouble->ifindex) : i->name;
-    if (trouble->gone)
-      log::error("interface " + name + " queue " + std::to_string(trouble->queue) + ": the device is gone; restart netchand when it is back");
-    else
-      log::warning("interface " + name + " queue " + std::to_string(trouble->queue) + ": the link is down");
   } else if (std::holds_alternative<worker::Stopped>(report)) {
     if (++stopped_workers_ == workers_.size()) loop_.stop();
   }

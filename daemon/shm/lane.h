@@ -68,6 +68,7 @@ class Lane {
   // The worker is through with the stream. Its number and logs are free again as soon as the client is through with it
   // as well (it has closed or aborted it, or never heard of it); until then the lane keeps them by itself.
   void close_stream(StreamRef);
+  std::uint32_t stream_capacity() const;  // numbers are below it
   std::uint32_t stream_count() const;            // opened and not closed by the worker
   shm::DaemonStream& stream(StreamRef);          // for statistics
   std::uint32_t send_capacity(StreamRef) const;  // from the daemon's private copy

@@ -98,6 +98,7 @@ void Lane::State::free(std::uint32_t number) {
   --used_numbers;
 }
 
+std::uint32_t Lane::stream_capacity() const { return static_cast<std::uint32_t>(state_->entries.size()); }
 std::uint32_t Lane::stream_count() const { return state_->live_streams; }
 shm::DaemonStream& Lane::stream(StreamRef ref) {
   state_->own(ref);

@@ -22,6 +22,7 @@
   X(accepts_refused, "Established connections that no client could take.")                               \
   X(violations, "Sessions ended because the client broke the contract.")                                 \
   X(news_delayed, "Times a client's news ring was full.")                                                \
+  X(doorbells_muted, "Times a doorbell that rang without a touch was not watched for a while.")            \
   X(stalls, "Times the loop itself stood still for long, and timers were forgiven the gap.")
 
 namespace netchan::worker {

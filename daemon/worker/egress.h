@@ -12,7 +12,6 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "daemon/worker/ingress.h"
 #include "daemon/worker/paths.h"
@@ -29,22 +28,11 @@ class Egress {
   // One port's turn; at most kTurn frames.
   std::size_t to_port(Instant now, std::span<WorkerPort> ports, std::uint32_t port);
 
-  // Answers without a connection (resets) whose next hop is being resolved: they wait a moment instead of being lost.
-  std::size_t waiting() const { return parked_.size(); }
-
  private:
   static constexpr std::size_t kTurn = 256;
-  static constexpr std::size_t kParked = 64;
-  static constexpr Duration kParkedFor = Duration::seconds(1);  // about when the peer asks again
-  struct Parked {
-    Instant since;
-    atcp::SegmentPlan plan;
-  };
-
-  enum class Made { frame, no_path, wait };
-  Made make_frame(const atcp::SegmentPlan&, Frame&);
-  void send_parked(Instant now, std::span<WorkerPort> ports);
-  void park(Instant now);
+  bool write_link_header(const atcp::SegmentPlan&, std::byte* to);
+  bool make_frame(const atcp::SegmentPlan&, Frame&);
+  bool answer(std::span<WorkerPort> ports, const Frame&);
 
   const netalloc::Umem& umem_;
   netalloc::ChunkCache& cache_;
@@ -54,8 +42,6 @@ class Egress {
   const PortMap& port_map_;
   WorkerCounters& counters_;
   wire::DropCounters& drops_;
-  std::vector<Parked> parked_;  // capacity kParked
-  std::uint32_t parked_epoch_ = 0;
   atcp::SegmentPlan plan_;  // a member, so that it is not cleared for each segment
 };
 

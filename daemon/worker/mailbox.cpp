@@ -3,10 +3,14 @@
 
 namespace netchan::worker {
 
-bool Mailbox::send(Command&& command) {
-  const bool sent = commands_.push(std::move(command));
+void Mailbox::send(Command&& command) {
+  if (!overflow_.empty() || !commands_.push(std::move(command))) overflow_.push_back(std::move(command));
   worker_bell_.ring();
-  return sent;
+}
+
+void Mailbox::retry() {
+  while (!overflow_.empty() && commands_.push(std::move(overflow_.front()))) overflow_.pop_front();
+  if (!overflow_.empty()) worker_bell_.ring();
 }
 
 bool Mailbox::report(Report&& r) {

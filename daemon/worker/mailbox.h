@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <variant>
 
@@ -39,15 +40,15 @@ struct Lied { std::uint64_t client; shm::Violation violation; };
 struct DialFailed { std::uint64_t client; std::uint64_t correlation; shm::CloseCode code; };
 struct Resolve { std::uint32_t ifindex; wire::Address next_hop; };
 struct RoutesBack { std::shared_ptr<const route::RouteView> view; };
-struct PortTrouble { std::uint32_t ifindex; std::uint32_t queue; bool gone; };  // gone, else link down
 struct Stopped {};
-using Report = std::variant<std::monostate, LaneBack, Lied, DialFailed, Resolve, RoutesBack, PortTrouble, Stopped>;
+using Report = std::variant<std::monostate, LaneBack, Lied, DialFailed, Resolve, RoutesBack, Stopped>;
 
-// Rings of 2^12: more than the lanes and next hops that a worker may have together, so a report that must arrive does.
+// Rings of 2^12. Main keeps what does not fit; a worker, which may keep nothing, looks first where a report must not be lost.
 class Mailbox {
  public:
   // Main's thread.
-  bool send(Command&&);            // and wakes the worker
+  void send(Command&&);            // and wakes the worker; when the ring is full it waits here, in order, for retry()
+  void retry();                    // about ten times a second
   bool take(Report& out) { return reports_.pop(out); }
   int reports_fd() const { return main_bell_.fd(); }  // readable: acknowledge(), then take until empty
   void acknowledge() { main_bell_.clear(); }
@@ -55,7 +56,8 @@ class Mailbox {
   // The worker's thread.
   bool take(Command& out) { return commands_.pop(out); }
   bool has_commands() const { return !commands_.empty(); }
-  bool report(Report&&);           // and wakes main
+  bool report(Report&&);           // and wakes main; false: full, and gone
+  bool can_report() const { return reports_.size() < reports_.capacity(); }
   int wake_fd() const { return worker_bell_.fd(); }   // edge-triggered, never read
   void set_sleeping(bool asleep);  // full fence behind `true`: look again before sleeping
 
@@ -64,6 +66,7 @@ class Mailbox {
 
  private:
   SpscRing<Command> commands_{12};
+  std::deque<Command> overflow_;  // main's
   SpscRing<Report> reports_{12};
   Doorbell worker_bell_, main_bell_;
   alignas(64) std::atomic<std::uint32_t> sleeping_{0};

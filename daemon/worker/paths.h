@@ -4,7 +4,11 @@
 // begins (or the routes change), and read for each frame: source and destination MAC, egress port. The neighbour's address
 // is the kernel's: main asks it and publishes it in the NeighbourTable; the entry keeps a copy until that table changes.
 //
-// Thread: the worker's. Entries live as long as the worker: at most kMax, since next hops are few.
+// A neighbour that gets lost (flushed, being asked again) is still written to for kGrace: a flight of segments to its last known
+// address beats a timeout, and the kernel's own stack does the same while it probes.
+//
+// Thread: the worker's. At most kMax entries, since next hops are few; when they are used up, those that never led anywhere
+// are used again.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +37,11 @@ struct PortMap {
 class Paths {
  public:
   static constexpr std::uint32_t kMax = 4096;
+  static constexpr Duration kGrace = Duration::seconds(1);
 
   Paths(const route::NeighbourTable&, Mailbox&, const PortMap&);
 
+  void set_now(Instant now) { now_ = now; }  // once an iteration
   void set_routes(std::shared_ptr<const route::RouteView>);  // the old view goes back to main
   void resolved(const Resolved&);
 
@@ -47,6 +53,8 @@ class Paths {
   std::uint32_t port(atcp::PathId id) const { return entries_[id.index].port; }
   // Writes the 14 octets of the Ethernet header; false: not resolved.
   bool write_link_header(atcp::PathId, bool ipv4, std::byte* to);
+  // The Ethernet header of an answer to who sent a frame on that interface; false: no such interface.
+  bool write_answer_header(std::uint32_t ifindex, const wire::MacAddress& asker, bool ipv4, std::byte* to) const;
   // Another number than before: what find() and ready() answered then may be another answer now.
   std::uint32_t epoch() const { return changes_ + neighbours_.version(); }
 
@@ -57,14 +65,18 @@ class Paths {
     std::uint32_t neighbour = kUnknown;
     std::uint32_t seen_version = 0;
     std::uint32_t port = PortMap::kNone;
+    std::uint32_t route_mtu = 0;  // 0: the link's
     std::uint16_t mtu = 1500;
     bool resolved = false;
+    bool used = false;            // it was resolved once, so connections may name it
+    Instant lost_at{};            // when it stopped being resolved
     wire::MacAddress destination{}, source{};
   };
   static constexpr std::uint32_t kUnknown = 0xffffffff;
 
   Entry* refresh(atcp::PathId);
-  void fill(Entry&, std::uint32_t mtu);
+  void fill(Entry&);
+  std::uint32_t free_entry();  // kMax: none
 
   const route::NeighbourTable& neighbours_;
   Mailbox& mailbox_;
@@ -72,6 +84,8 @@ class Paths {
   std::shared_ptr<const route::RouteView> view_;
   std::vector<Entry> entries_;  // capacity kMax, never moved
   std::uint32_t changes_ = 0;
+  std::uint32_t reuse_from_ = 0;
+  Instant now_{};
 };
 
 }  // namespace netchan::worker

@@ -24,7 +24,10 @@ std::size_t Streams::clients(Instant now) {
       const std::uint32_t index = slot.by_number[touched[i].number];
       if (index != kNoStream && streams_[index].ref == touched[i]) activate(now, index);
     }
-    if (n > 0) slot.last_touch = now;
+    if (n > 0) {
+      slot.last_touch = now;
+      slot.vain_rings = 0;
+    }
     work += n;
     check_violation(now, l);  // may take the lane out of hot_
     if (h < hot_.size() && hot_[h] == l) {
@@ -149,6 +152,22 @@ bool Streams::cool(Instant now, LaneSlot& slot) {
   return true;
 }
 
+// A client rings after it has made a touch. One that rings without is let ring: after some vain ones its bell is not watched
+// for a while, so that a storm of rings costs one look a millisecond.
+void Streams::rung(Instant now, std::uint32_t lane) {
+  constexpr std::uint32_t kVainRings = 16;
+  constexpr Duration kMute = Duration::milliseconds(1);
+  if (lane >= lanes_.size() || !lanes_[lane].lane || lanes_[lane].retiring) return;
+  LaneSlot& slot = lanes_[lane];
+  if (slot.hot) return;
+  if (slot.lane->has_touches()) return heat(now, lane);
+  if (++slot.vain_rings < kVainRings || slot.muted_until != Instant{}) return;
+  counters_.doorbells_muted.add();
+  slot.muted_until = now + kMute;
+  ++muted_;
+  watch_doorbell(lane, false);
+}
+
 void Streams::heat(Instant now, std::uint32_t lane) {
   if (lane >= lanes_.size() || !lanes_[lane].lane || lanes_[lane].retiring) return;
   if (!lanes_[lane].hot) lanes_[lane].lane->set_need_wakeup(false);
@@ -156,7 +175,6 @@ void Streams::heat(Instant now, std::uint32_t lane) {
 }
 
 bool Streams::prepare_sleep(Instant now) {
-  if (!news_.empty()) return false;
   for (const std::uint32_t index : active_)
     if (streams_[index].used && !lanes_[streams_[index].lane].lane->arm(streams_[index].ref)) return false;
   for (const std::uint32_t index : active_) {

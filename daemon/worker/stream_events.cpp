@@ -48,7 +48,7 @@ void Streams::handle(Instant now, const atcp::Event& e) {
         engine_.abort(now, e.conn);  // it has no path yet, so nothing is sent
         return;
       }
-      path_wanted(now, e.conn, info.key);
+      path_wanted(now, e.conn, info.key, passive);
     }
   }
   if (e.cookie & kListenerCookie) {
@@ -185,11 +185,12 @@ void Streams::flush(Instant now) {
   for (const std::uint32_t index : news_) {
     Stream& s = streams_[index];
     if (s.used && !s.client_done && !flush_news(now, index)) {
-      counters_.news_delayed.add();
+      if (!s.delayed) counters_.news_delayed.add();
+      s.delayed = true;
       news_[kept++] = index;
       continue;
     }
-    s.in_news = false;
+    s.in_news = s.delayed = false;
     if (!s.used && !s.active) free_.push_back(index);
   }
   news_.resize(kept);
@@ -205,11 +206,12 @@ void Streams::flush(Instant now) {
 
 // ---- paths ------------------------------------------------------------------------------------------------------------
 
-void Streams::path_wanted(Instant now, atcp::ConnId conn, const wire::FlowKey& key) {
+// A peer to whom no route leads asks again by itself; a client's dial waits for its route.
+void Streams::path_wanted(Instant now, atcp::ConnId conn, const wire::FlowKey& key, bool passive) {
   const atcp::PathId path = paths_.find(key);
   if (path.valid() && paths_.ready(path)) {
     engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
-  } else if (pathless_.size() < pathless_.capacity()) {
+  } else if (pathless_.size() < pathless_.capacity() && (path.valid() || !passive)) {
     pathless_.push_back(conn);
   } else {
     drops_.add(wire::Drop::no_path);

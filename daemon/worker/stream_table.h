@@ -33,6 +33,7 @@ struct Streams::Stream {
   bool used = false;
   bool active = false;             // in active_
   bool in_news = false;            // in news_
+  bool delayed = false;            // its news found the ring full
   bool engine_done = false;        // Event::closed came
   bool client_done = false;        // close or abort was asked, or the lane retires
   // cold
@@ -47,7 +48,9 @@ struct Streams::LaneSlot {
   Instant last_touch{};
   bool hot = false;
   bool retiring = false;
-  bool rang = false;  // something was published in this iteration
+  bool rang = false;               // something was published in this iteration
+  std::uint32_t vain_rings = 0;    // rings of a cold lane without a touch, since the last touch
+  Instant muted_until{};           // its doorbell is not watched before
 };
 
 struct Streams::FlowSlot {

@@ -37,12 +37,10 @@ void Streams::add_lane(Instant now, std::unique_ptr<session::Lane> lane) {
   auto free = std::find_if(lanes_.begin(), lanes_.end(), [](const LaneSlot& s) { return s.lane == nullptr; });
   if (free == lanes_.end()) free = lanes_.emplace(lanes_.end());
   const auto index = static_cast<std::uint32_t>(free - lanes_.begin());
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLET;
-  event.data.u64 = epoll_tag_ | index;
-  epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, lane->doorbell(), &event);
   *free = LaneSlot{};
   free->lane = std::move(lane);
+  free->by_number.assign(free->lane->stream_capacity(), kNoStream);  // here, so that accepting allocates nothing
+  watch_doorbell(index, true);
   ++live_lanes_;
   hot_.reserve(lanes_.size());
   rang_.reserve(lanes_.size());
@@ -64,9 +62,11 @@ void Streams::retire_lane(Instant now, std::uint64_t client) {
 void Streams::end_lane(Instant now, std::uint32_t index, bool lied) {
   LaneSlot& slot = lanes_[index];
   slot.retiring = true;
+  ++retiring_lanes_;
+  if (slot.muted_until != Instant{}) --muted_;
   slot.hot = false;  // clients() takes it out of hot_
   std::erase(hot_, index);
-  epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, slot.lane->doorbell(), nullptr);
+  watch_doorbell(index, false);
   for (std::uint32_t f = 0; f < flows_.size(); ++f) detach_flow(slot.lane->client(), f);
   for (const std::uint32_t i : slot.by_number) {
     if (i == kNoStream || !streams_[i].used) continue;
@@ -84,11 +84,30 @@ void Streams::end_lane(Instant now, std::uint32_t index, bool lied) {
 
 void Streams::return_empty_lane(std::uint32_t index) {
   LaneSlot& slot = lanes_[index];
-  if (!slot.lane || !slot.retiring || slot.lane->stream_count() != 0) return;
-  if (mailbox_.report(LaneBack{std::move(slot.lane)})) {
-    slot = LaneSlot{};
-    --live_lanes_;
+  if (!slot.lane || !slot.retiring || slot.lane->stream_count() != 0 || !mailbox_.can_report()) return;
+  mailbox_.report(LaneBack{std::move(slot.lane)});
+  slot = LaneSlot{};
+  --live_lanes_;
+  --retiring_lanes_;
+}
+
+void Streams::now_and_then(Instant now) {
+  refresh_statistics();
+  for (std::uint32_t i = 0; retiring_lanes_ > 0 && i < lanes_.size(); ++i) return_empty_lane(i);
+  for (std::uint32_t i = 0; muted_ > 0 && i < lanes_.size(); ++i) {
+    LaneSlot& slot = lanes_[i];
+    if (slot.muted_until == Instant{} || slot.muted_until > now) continue;
+    slot.muted_until = {};
+    --muted_;
+    watch_doorbell(i, true);  // and says at once that it was rung: rung() looks
   }
+}
+
+void Streams::watch_doorbell(std::uint32_t index, bool on) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = epoll_tag_ | index;
+  epoll_ctl(epoll_fd_, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, lanes_[index].lane->doorbell(), &event);
 }
 
 // A lane whose client has lied ends at once; main is told, so that the session and its other lanes end too.
@@ -144,9 +163,7 @@ std::uint32_t Streams::bind(Instant now, atcp::ConnId conn, std::uint32_t lane, 
   s.ref = ref;
   s.lane = lane;
   s.flow = flow;
-  auto& by_number = lanes_[lane].by_number;
-  if (by_number.size() <= ref.number) by_number.resize(ref.number + 1, kNoStream);
-  by_number[ref.number] = index;
+  lanes_[lane].by_number[ref.number] = index;
   counters_.streams_opened.add();
   activate(now, index);
   return index;
@@ -219,7 +236,7 @@ void Streams::refresh_one(std::uint32_t index) {
   put32(line.tcp_state, static_cast<std::int64_t>(info.state));
 }
 
-void Streams::refresh_statistics(Instant) {
+void Streams::refresh_statistics() {
   constexpr std::uint32_t kACall = 8;  // called each millisecond: a table of 4096 is fresh within half a second
   for (std::uint32_t n = 0; n < kACall && !streams_.empty(); ++n) {
     statistics_cursor_ = (statistics_cursor_ + 1) % static_cast<std::uint32_t>(streams_.size());

@@ -57,7 +57,6 @@ class Streams {
   std::size_t events(Instant now);       // takes the engine's events; call after receive() and before transmit()
   std::size_t clients(Instant now);      // looks at touched and active streams
   void flush(Instant now);               // rings the doorbells of clients that have news and sleep
-  void refresh_statistics(Instant now);  // a few streams a call
 
   // ---- for ingress and egress
   void place(std::uint64_t cookie, std::uint64_t position, Bytes payload);
@@ -65,9 +64,14 @@ class Streams {
 
   // ---- sleeping. prepare arms every stream and lane; false: something came meanwhile, do not sleep.
   bool prepare_sleep(Instant now);
-  void heat(Instant now, std::uint32_t lane);  // its doorbell rang
+  void rung(Instant now, std::uint32_t lane);  // a doorbell
+  // What cannot wait for an event: news for a full ring (its client is slow or stopped), paths that changed, a muted doorbell.
+  bool wants_another_look() const { return !news_.empty() || muted_ > 0 || (!pathless_.empty() && paths_.epoch() != paths_epoch_); }
   bool has_cold_lanes() const { return hot_.size() < live_lanes_; }
   std::uint32_t lane_count() const { return live_lanes_; }
+
+  // About once a millisecond: lanes whose return found main's ring full, doorbells that were muted.
+  void now_and_then(Instant now);
 
   // The epoll set to which lanes' doorbells are added, with `tag | lane` as data.
   void set_epoll(int epoll_fd, std::uint64_t tag) { epoll_fd_ = epoll_fd; epoll_tag_ = tag; }
@@ -84,7 +88,7 @@ class Streams {
   void add_news(std::uint32_t index, std::uint32_t bits);
   bool flush_news(Instant now, std::uint32_t index);
   void handle(Instant now, const atcp::Event&);
-  void path_wanted(Instant now, atcp::ConnId, const wire::FlowKey&);
+  void path_wanted(Instant now, atcp::ConnId, const wire::FlowKey&, bool passive);
   void retry_paths(Instant now);
   void arrived(Instant now, atcp::ConnId, std::uint32_t flow);
   void accept_waiting(Instant now);
@@ -95,8 +99,11 @@ class Streams {
   void return_empty_lane(std::uint32_t lane);
   void check_violation(Instant now, std::uint32_t lane);
   std::uint32_t lane_of(std::uint64_t client) const;
+  void refresh_statistics();  // of a few streams a call
   void refresh_one(std::uint32_t index);
+  void heat(Instant now, std::uint32_t lane);
   void make_hot(Instant now, std::uint32_t lane);
+  void watch_doorbell(std::uint32_t lane, bool on);
   bool cool(Instant now, LaneSlot&);
 
   atcp::Engine& engine_;
@@ -119,7 +126,7 @@ class Streams {
   std::vector<std::uint32_t> hot_;             // lanes that are polled
   std::vector<std::uint32_t> rang_;            // lanes that got news in this iteration
   std::vector<FlowSlot> flows_;
-  std::uint32_t live_lanes_ = 0;
+  std::uint32_t live_lanes_ = 0, retiring_lanes_ = 0, muted_ = 0;
   std::uint32_t statistics_cursor_ = 0;
   std::array<atcp::Event, 64> batch_{};        // events(); a member, so that it is not cleared each time
   Instant now_{};

@@ -103,14 +103,19 @@ void Worker::run() {
       counters_.busy_iterations.add();
       idle_.worked(now);
     } else if (idle_.may_sleep(now)) {
-      sleep(now);
+      const Duration meant = sleep(now);
       last_turn_ = clock::now();
+      if (const Duration gap = last_turn_ - now - meant; gap > kStall) {  // stopped while asleep: the same
+        engine_.forgive(gap);
+        counters_.stalls.add();
+      }
     }
   }
   mailbox_.report(Stopped{});
 }
 
 std::size_t Worker::iterate(Instant now) {
+  paths_.set_now(now);
   std::size_t work = commands(now);
 
   for (WorkerPort& p : ports_)
@@ -128,7 +133,7 @@ std::size_t Worker::iterate(Instant now) {
     ports_[i].port->reap(cache_, kReap);
     work += egress_.to_port(now, ports_, i);
     ports_[i].port->refill(cache_);
-    watch_ports(ports_[i], ports_[i].port->kick(now));
+    ports_[i].state = ports_[i].port->kick(now);
   }
   streams_.events(now);
   streams_.flush(now);
@@ -142,7 +147,7 @@ std::size_t Worker::iterate(Instant now) {
 
 void Worker::now_and_then(Instant now) {
   last_now_and_then_ = now;
-  streams_.refresh_statistics(now);
+  streams_.now_and_then(now);
   connections_.set(engine_.connection_count());
   free_chunks_.set(cache_.free_count());
   foreign_chunks_.set(cache_.foreign_count());
@@ -157,13 +162,6 @@ void Worker::now_and_then(Instant now) {
     for (std::uint32_t i = 0; i < ports_.size(); ++i) output = output || engine_.has_output(i);
     if ((!output && streams_.lane_count() == 0) || now >= stop_deadline_) stopped_ = true;
   }
-}
-
-void Worker::watch_ports(WorkerPort& p, port::PortState state) {
-  if (state == p.state) return;
-  p.state = state;
-  if (state == port::PortState::up) return;
-  mailbox_.report(PortTrouble{p.port->spec().ifindex, p.port->spec().queue, state == port::PortState::gone});
 }
 
 // ---- commands ---------------------------------------------------------------------------------------------------------
@@ -196,9 +194,9 @@ void Worker::execute(Instant now, Command& command) {
 
 // Announce, full fence, look again, sleep: each party that may bring work either sees the announcement and rings, or has
 // brought it before this look. XSKs need no announcement: epoll looks at their rings itself.
-void Worker::sleep(Instant now) {
+Duration Worker::sleep(Instant now) {
   mailbox_.set_sleeping(true);
-  bool quiet = streams_.prepare_sleep(now) && !mailbox_.has_commands() && !ingress_.has_handed();
+  const bool quiet = streams_.prepare_sleep(now) && !mailbox_.has_commands() && !ingress_.has_handed();
   Duration timeout = Duration::seconds(1);
   if (!engine_.deadline().is_never()) timeout = std::min(timeout, std::max(engine_.deadline() - now, Duration{0}));
   for (std::uint32_t i = 0; i < ports_.size(); ++i) {
@@ -206,8 +204,7 @@ void Worker::sleep(Instant now) {
     // Frames that the kernel put off, and completions that come without an event: look again soon.
     if (engine_.has_output(i) || ports_[i].port->chunks_in_tx() > 0) timeout = std::min(timeout, kNowAndThen);
   }
-  if (stopping_) timeout = std::min(timeout, kNowAndThen);
-  if (egress_.waiting() > 0) timeout = std::min(timeout, Duration::milliseconds(100));  // main wakes it when hops resolve
+  if (stopping_ || streams_.wants_another_look()) timeout = std::min(timeout, kNowAndThen);
   if (quiet) {
     now_and_then(now);  // gauges are right while it sleeps
     counters_.sleeps.add();
@@ -216,6 +213,7 @@ void Worker::sleep(Instant now) {
     asleep_.set(0);
   }
   mailbox_.set_sleeping(false);
+  return quiet ? timeout : Duration{0};
 }
 
 void Worker::poll_doorbells(Instant now, Duration timeout) {
@@ -225,16 +223,7 @@ void Worker::poll_doorbells(Instant now, Duration timeout) {
   last_doorbell_poll_ = now;
   for (int i = 0; i < n; ++i) {
     const std::uint64_t data = events[static_cast<std::size_t>(i)].data.u64;
-    if ((data >> 32) == (kLane >> 32)) streams_.heat(now, static_cast<std::uint32_t>(data));
-    if ((data >> 32) == (kPort >> 32)) {
-      // A vanished device shows only as an error here; its port must not keep the worker awake.
-      const auto e = events[static_cast<std::size_t>(i)].events;
-      WorkerPort& p = ports_[static_cast<std::uint32_t>(data)];
-      if ((e & (EPOLLERR | EPOLLHUP)) != 0 && (e & EPOLLIN) == 0) {
-        epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, p.port->fd(), nullptr);
-        watch_ports(p, port::PortState::gone);
-      }
-    }
+    if ((data >> 32) == (kLane >> 32)) streams_.rung(now, static_cast<std::uint32_t>(data));
   }
 }
 

@@ -73,9 +73,8 @@ class Worker {
   std::size_t iterate(Instant now);
   std::size_t commands(Instant now);
   void execute(Instant now, Command&);
-  void watch_ports(WorkerPort&, port::PortState);
   void now_and_then(Instant now);
-  void sleep(Instant now);
+  Duration sleep(Instant now);  // how long it meant to
   void poll_doorbells(Instant now, Duration timeout);
 
   WorkerSpec spec_;

@@ -47,6 +47,7 @@ struct Listener {
 struct Reply {
   wire::FlowKey key;
   PathId path;
+  wire::MacAddress asker{};  // without a path: who sent what is answered
   std::uint64_t cookie = 0;
   TcpSeq seq, ack;
   std::uint16_t window = 0;

@@ -112,7 +112,8 @@ struct Piece {
 // One segment to send. Header octets are IP and TCP, complete but for the link layer and the TCP checksum, whose field
 // holds the folded pseudo-header sum; the worker adds header[tcp_offset..] and the payload, and stores the complement.
 struct SegmentPlan {
-  PathId path;                      // invalid for stateless replies: look it up by key
+  PathId path;                      // invalid for an answer without connection: back where it came from, to `asker`
+  wire::MacAddress asker{};
   wire::FlowKey key;
   std::uint64_t cookie = 0;         // the connection's
   std::uint16_t payload_length = 0; // sum of the pieces

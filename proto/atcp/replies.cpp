@@ -20,6 +20,7 @@ auto links(Core& e) {
 void reply_reset(Core& e, const wire::Packet& p) {
   Reply reply;
   reply.key = p.key;
+  reply.asker = p.source_mac;
   if (p.tcp.has(flag::ack)) {
     reply.seq = p.tcp.ack;
     reply.flags = flag::rst;
@@ -57,6 +58,7 @@ bool next_reply(Core& e, std::uint32_t port, SegmentPlan& plan) {
   emit(make_ip_template(r.key, r.ttl, r.dscp), tcp, 0, plan);
   plan.path = r.path;
   plan.key = r.key;
+  plan.asker = r.asker;
   plan.cookie = r.cookie;
   if (tcp.has(flag::rst)) e.counters->resets_out.add();
   e.reply_slots.give(i);
