@@ -3,6 +3,7 @@
 // Sending: octets into the stream's log, then a release store of its committed position. No fence, no ring entry and no
 // system call here unless NC_FLUSH asks for them: 8 ns a message of 32 octets.
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 
 #include "client/src/channel.h"
@@ -113,6 +114,7 @@ int nc_send_all(nc_stream* s, const void* octets, size_t size, int timeout_ms) {
       size -= static_cast<size_t>(n);
     } else if (n == NC_FULL || n == NC_NOT_CONNECTED) {
       status = progress(*s->channel, deadline);
+      if (status == NC_SYSTEM && errno == EINTR) status = 0;  // part of it is on its way: only the whole has an answer
     } else {
       status = static_cast<int>(n);
     }

@@ -126,7 +126,7 @@ NC_API int nc_reserve(nc_stream *, size_t least, void **span, size_t *size);
 NC_API int nc_commit(nc_stream *, size_t size, unsigned flags);
 /* Copies; returns how many octets were taken (may be fewer than `size`), or NC_FULL. */
 NC_API int64_t nc_send(nc_stream *, const void *octets, size_t size, unsigned flags);
-/* Blocking: all of it, or a status. */
+/* Blocking: all of it, or a status. Signals do not end it: part of the octets is on its way by then. */
 NC_API int nc_send_all(nc_stream *, const void *octets, size_t size, int timeout_ms);
 
 /* ---- streams: receiving ----------------------------------------------------------------------------------------------- */
