@@ -261,6 +261,12 @@ void Sessions::finish_lie(Client& client, shm::Violation violation) {
     case shm::Violation::none:
       break;
   }
+  // One line a second at most: the counters have the rest.
+  if (const Instant now = clock::now(); now - lie_logged_ >= Duration::seconds(1)) {
+    lie_logged_ = now;
+    log::notice("client " + client.name + " (uid " + std::to_string(client.peer.uid) + ", pid " + std::to_string(client.peer.pid) +
+                ") broke the contract: " + shm::kViolationSentences[static_cast<std::size_t>(violation)] + " Its session has ended.");
+  }
   set_state(client.lanes, shm::DaemonState::ended, violation);
   shm::MessageWriter goodbye(shm::Message::goodbye, 0);
   goodbye.number(shm::Tag::status, static_cast<std::uint32_t>(shm::Status::violation))

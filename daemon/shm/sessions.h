@@ -139,6 +139,7 @@ class Sessions {
   std::unordered_map<uid_t, Principal> principals_;
   std::unordered_map<std::uint64_t, LanesOut> lanes_out_;
   std::uint64_t next_id_ = 1;
+  Instant lie_logged_{};
   SessionCounters counters_;
   ViolationCounters violations_;
 };
