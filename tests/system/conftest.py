@@ -26,7 +26,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: part of tools/check --quick")
     config.addinivalue_line("markers", "unsanitized: replaces what a sanitizer replaces too")
-    config.addinivalue_line("markers", "lab(queues=, mtu=, offloads=): what the test's lab is like")
+    config.addinivalue_line("markers", "lab(queues=, mtu=, offloads=, pairs=): what the test's lab is like")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import threading
 import pytest
 from daemon import connect_flow, listen_flow
 from helpers import attached, cat, finished, random_file, receive_all, send_file, sha256, until
-from lab import ADDRESS
+from lab import ADDRESS, INTERFACE, SECOND_ADDRESS, SECOND_INTERFACE
 
 MEGABYTES = 64
 
@@ -76,6 +76,16 @@ def test_a_listener_without_a_client_refuses(netchand, lab):
     netchand([listen_flow("inbound", 9000)])
     with pytest.raises(ConnectionRefusedError):
         lab.connect("b", (ADDRESS["a"], 9000))
+
+
+@pytest.mark.lab(pairs=2)
+def test_a_listener_without_a_client_refuses_on_the_second_interface_too(netchand, lab):
+    daemon = netchand([listen_flow("inbound", 9000), listen_flow("second", 9000, address=SECOND_ADDRESS["a"])],
+                      interfaces=[{"name": INTERFACE["a"]}, {"name": SECOND_INTERFACE["a"]}])
+    for _ in range(3):
+        with pytest.raises(ConnectionRefusedError):
+            lab.connect("b", (SECOND_ADDRESS["a"], 9000))
+    assert daemon.metrics().sum("netchan_worker_frames_in_total") == 3  # a SYN each: none was sent again
 
 
 def test_the_allow_list_refuses_other_sources(netchand, build, lab):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Start and stop: files that are wrong, a hook that is taken, what is said and what is left."""
+import os
 import re
 import subprocess
 
@@ -99,3 +100,17 @@ def test_every_queue_is_bound_and_its_effective_mode_shown(netchand, lab):
         assert re.search(rf"interface veth0 queue {queue}: copy mode \(native", daemon.log_text())
     modes = {labels["queue"]: labels["mode"] for labels, value in daemon.metrics().rows("netchan_port_mode", interface="veth0") if value}
     assert modes == {str(q): "copy" for q in range(4)}
+
+
+def test_only_main_keeps_capabilities(netchand, lab):
+    daemon = netchand([listen_flow("inbound", 9000)], cores=(0, 1))
+    daemon.metrics()  # the exporter is at work
+    task = f"/proc/{daemon.process.pid}/task"
+    effective = {}
+    for tid in os.listdir(task):
+        with open(f"{task}/{tid}/status", encoding="utf-8") as f:
+            status = dict(line.split(":", 1) for line in f)
+        effective[int(tid), status["Name"].strip()] = [int(status[row], 16) for row in ("CapEff", "CapPrm", "CapInh", "CapAmb")]
+    others = {thread: rows for thread, rows in effective.items() if thread[0] != daemon.process.pid}
+    assert set(daemon.worker_threads().values()) <= {tid for tid, _ in others} and len(others) >= 3, effective  # two workers, exporter
+    assert not any(any(rows) for rows in others.values()), others

@@ -17,16 +17,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 ADDRESS = {"a": "10.77.0.1", "b": "10.77.0.2"}
 ADDRESS6 = {"a": "fd77::1", "b": "fd77::2"}
 INTERFACE = {"a": "veth0", "b": "veth1"}
+# What a lab of pairs=2 has besides.
+SECOND_ADDRESS = {"a": "10.77.1.1", "b": "10.77.1.2"}
+SECOND_INTERFACE = {"a": "veth2", "b": "veth3"}
 
 
 class Lab:
     """Use as a context manager: the namespaces are gone afterwards, however it ends."""
     _count = 0
 
-    def __init__(self, queues=1, mtu=1500, offloads="on"):
+    def __init__(self, queues=1, mtu=1500, offloads="on", pairs=1):
         Lab._count += 1
         self.id = f"{os.getpid()}.{Lab._count}"
-        self.options = ["--queues", str(queues), "--mtu", str(mtu), "--offloads", offloads]
+        self.options = ["--queues", str(queues), "--mtu", str(mtu), "--offloads", offloads, "--pairs", str(pairs)]
         self.processes = []
 
     def __enter__(self):
