@@ -165,13 +165,16 @@ class Checker {
     const PortRange ra = local_ports(a.tcp), rb = local_ports(b.tcp);
     const std::uint16_t first = std::max(ra.first, rb.first), last = std::min(ra.last, rb.last);
     if (ra.first == 0 || rb.first == 0 || first > last) return;  // 0: not given, or not read
-    if (!a.interface.empty() && !b.interface.empty() && a.interface != b.interface) return;
+    const bool listeners = a.tcp.listen && b.tcp.listen;
+    const bool apart = !a.interface.empty() && !b.interface.empty() && a.interface != b.interface;
+    if (apart && !listeners) return;  // the port of a listener is taken from the kernel, and that once for all interfaces
     if (!overlap(local_address(a.tcp), local_address(b.tcp))) return;
     if (broken_.touches(path(i, ".tcp")) || broken_.touches(path(j, ".tcp"))) return;
     const std::string to = " to flow " + quote(a.name) + " in " + line(path(i, ports_key(a.tcp)));
-    if (a.tcp.listen && b.tcp.listen)
+    if (listeners)
       complain(path(j, ports_key(b.tcp)), show_endpoint(b.tcp.endpoint) + " belongs" + (a.tcp.endpoint.address == b.tcp.endpoint.address ? "" : ", by " + show_endpoint(a.tcp.endpoint) + ",") + to,
-               "one address and port can have one flow: choose another port or address");
+               apart ? "one address and port can have one flow, in this version also on different interfaces: choose another port or address"
+                     : "one address and port can have one flow: choose another port or address");
     else
       complain(path(j, ports_key(b.tcp)),
                (first == last ? "local port " + std::to_string(first) + " belongs"

@@ -280,8 +280,8 @@ const Section kMetricsSection{kMetrics, &kMetricsDefaults};
 
 const Control kControlDefaults;
 constexpr Field kControl[] = {
-    field<&Control::socket>("socket", Kind::path, "The administrators' socket."),
-    field<&Control::group>("group", Kind::account, "The group that may use it, beside root.").shown("netchan-admin"),
+    field<&Control::socket>("socket", Kind::path, "The administrators' socket. It is not served in this version."),
+    field<&Control::group>("group", Kind::account, "The group that may use it, beside root; not used in this version.").shown("netchan-admin"),
 };
 const Section kControlSection{kControl, &kControlDefaults};
 
