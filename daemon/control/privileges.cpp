@@ -3,10 +3,13 @@
 
 #include <cap-ng.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <array>
 #include <stdexcept>
 #include <string>
+
+#include "daemon/base/log.h"
 
 namespace netchan::control {
 namespace {
@@ -48,10 +51,14 @@ void keep_needed_capabilities() {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+// No exception: the thread has nobody to catch it. And no destructors: other threads are running.
 void drop_thread_capabilities() {
-  capng_get_caps_process();
+  bool dropped = capng_get_caps_process() == 0;
   capng_clear(CAPNG_SELECT_CAPS);
-  capng_apply(CAPNG_SELECT_CAPS);
+  dropped = dropped && capng_apply(CAPNG_SELECT_CAPS) == 0;
+  if (dropped) return;
+  log::error("a thread cannot drop its capabilities, and must not work with them: netchand ends");
+  _exit(1);
 }
 
 }  // namespace netchan::control

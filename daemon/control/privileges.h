@@ -10,7 +10,7 @@ namespace netchan::control {
 // Throws std::runtime_error when one that is needed is not there, saying which and how to give it.
 void keep_needed_capabilities();
 
-// The calling thread: drops all.
+// The calling thread: drops all. Where the kernel refuses, the process ends, saying so.
 void drop_thread_capabilities();
 
 }  // namespace netchan::control
