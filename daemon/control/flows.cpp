@@ -10,6 +10,11 @@
 #include "daemon/base/log.h"
 
 namespace netchan::control {
+namespace {
+
+bool contains(const auto& all, const auto& one) { return std::find(all.begin(), all.end(), one) != all.end(); }
+
+}  // namespace
 
 std::vector<session::FlowAccess> resolve_access(const config::Config& config) {
   std::vector<session::FlowAccess> all;
@@ -53,20 +58,38 @@ void Flows::update(const route::RouteView& view, bool starting) {
     config_.flows[f].tcp.listen ? update_listen(f, view, starting) : update_connect(f, view, starting);
 }
 
+// The addresses of which a wildcard listener of that interface may be spoken to. One that the program has no room for is
+// tried again at every update.
 void Flows::update_addresses(const route::RouteView& view) {
   for (SteeredInterface& i : interfaces_) {
-    std::vector<wire::Address> now;
+    std::vector<wire::Address> now, refused;
     for (const route::LocalAddress& a : view.addresses)
-      if (a.ifindex == i.ifindex) now.push_back(a.address);
-    const auto in = [](const std::vector<wire::Address>& all, const wire::Address& a) {
-      return std::find(all.begin(), all.end(), a) != all.end();
-    };
-    for (const wire::Address& a : i.addresses)
-      if (!in(now, a)) i.steering->remove_address(a, 0);
-    for (const wire::Address& a : now)
-      if (!in(i.addresses, a)) i.steering->add_address(a, 0);
-    i.addresses = std::move(now);
+      if (a.ifindex == i.ifindex && wildcard_wants(i, a.address)) now.push_back(a.address);
+    std::erase_if(i.addresses, [&](const wire::Address& a) {
+      if (contains(now, a)) return false;
+      i.steering->remove_address(a, 0);
+      return true;
+    });
+    for (const wire::Address& a : now) {
+      if (contains(i.addresses, a)) continue;
+      try {
+        i.steering->add_address(a, 0);
+        i.addresses.push_back(a);
+      } catch (const std::runtime_error& e) {
+        if (!contains(i.refused, a))
+          log::error("interface " + i.name + ": one of its addresses is not served by wildcard listeners: " + e.what());
+        refused.push_back(a);
+      }
+    }
+    i.refused = std::move(refused);
   }
+}
+
+bool Flows::wildcard_wants(const SteeredInterface& i, const wire::Address& address) const {
+  return std::any_of(config_.flows.begin(), config_.flows.end(), [&](const config::Flow& f) {
+    const wire::Address& local = f.tcp.endpoint.address;
+    return f.tcp.listen && local.is_unspecified() && local.is_v4() == address.is_v4() && (f.interface.empty() || f.interface == i.name);
+  });
 }
 
 void Flows::waiting(std::uint32_t flow, const std::string& what) {
@@ -75,48 +98,58 @@ void Flows::waiting(std::uint32_t flow, const std::string& what) {
   log::warning("flow " + config_.flows[flow].name + ": " + what + "; waiting for it");
 }
 
+void Flows::serves_now(std::uint32_t flow) {
+  if (state_[flow].said_waiting) log::notice("flow " + config_.flows[flow].name + ": serves now");
+  state_[flow].said_waiting = false;
+}
+
 // What the system refuses is the operator's to mend: at start it ends the daemon, later the flow waits.
 void Flows::refused(std::uint32_t flow, const std::string& what, bool starting) {
   const config::Flow& f = config_.flows[flow];
-  state_[flow].reserved = false;
   if (starting) throw config::Error(config::explain(config_, f.place, "flow " + f.name + ": " + what, ""), 1);
   waiting(flow, what);
 }
 
-// Takes the flow's local ports from the kernel, then has its packets steered.
-void Flows::own(std::uint32_t flow, const wire::Address& local, std::uint16_t first, std::uint16_t last, bool starting,
-                const std::function<void()>& add_rules) {
-  FlowState& s = state_[flow];
-  try {
-    s.reservations.clear();
-    s.reservations.emplace_back(local, first, last);
-    add_rules();
-    s.reserved = true;
-    if (s.said_waiting) log::notice("flow " + config_.flows[flow].name + ": serves now");
-    s.said_waiting = false;
-  } catch (const std::runtime_error& e) {
-    refused(flow, e.what(), starting);
-  }
+bool Flows::listens_on(const config::Flow& f, const SteeredInterface& i, const route::RouteView& view) const {
+  if (!f.interface.empty() && f.interface != i.name) return false;
+  const wire::Address& local = f.tcp.endpoint.address;
+  return local.is_unspecified() ? view.link(i.ifindex) != nullptr : view.has_address(i.ifindex, local);
 }
 
+// The rule follows the address: it leaves the interfaces that do not have it any more, and comes to those that do now, once
+// the kernel has given the port. Either all of these get it or none; where it stood before, it stays.
 void Flows::update_listen(std::uint32_t flow, const route::RouteView& view, bool starting) {
   const config::Flow& f = config_.flows[flow];
-  if (state_[flow].reserved) return;
+  FlowState& s = state_[flow];
   const wire::Address& local = f.tcp.endpoint.address;
-  const auto serves = [&](const SteeredInterface& i) {
-    if (!f.interface.empty() && f.interface != i.name) return false;
-    return local.is_unspecified() || view.has_address(i.ifindex, local);
-  };
-  if (std::none_of(interfaces_.begin(), interfaces_.end(), serves)) {
+  const std::uint16_t port = f.tcp.endpoint.port;
+  std::vector<const SteeredInterface*> missing;
+  for (const SteeredInterface& i : interfaces_) {
+    const bool has = contains(s.steered, i.ifindex), wanted = listens_on(f, i, view);
+    if (wanted && !has) missing.push_back(&i);
+    if (wanted || !has) continue;
+    i.steering->remove_listener(local, port, 0);
+    std::erase(s.steered, i.ifindex);
+  }
+  if (missing.empty() && s.steered.empty()) {
     waiting(flow, "no interface of `interfaces:` has its listen address");
     return;
   }
-  own(flow, local, f.tcp.endpoint.port, f.tcp.endpoint.port, starting, [&] {
-    for (const SteeredInterface& i : interfaces_)
-      if (serves(i)) i.steering->add_listener(local, f.tcp.endpoint.port, 0, flow);
-  });
+  std::size_t added = 0;
+  try {
+    if (s.reservations.empty()) s.reservations.emplace_back(local, port, port);
+    for (; added < missing.size(); ++added) missing[added]->steering->add_listener(local, port, 0, flow);
+  } catch (const std::runtime_error& e) {
+    while (added > 0) missing[--added]->steering->remove_listener(local, port, 0);
+    if (s.steered.empty()) s.reservations.clear();
+    refused(flow, e.what(), starting);
+    return;
+  }
+  for (const SteeredInterface* i : missing) s.steered.push_back(i->ifindex);
+  serves_now(flow);
 }
 
+// While no route leads to the peer the rule stays: connections that stand may outlast the gap.
 void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, bool starting) {
   const config::Flow& f = config_.flows[flow];
   FlowState& s = state_[flow];
@@ -126,17 +159,26 @@ void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, boo
     waiting(flow, why);
     return;
   }
-  if (s.reserved && s.local == key->local && s.ifindex == key->interface) return;
-  if (s.reserved) {  // the route moved: the rule moves with it
-    if (const auto* old = steered(s.ifindex)) old->steering->remove_connect(s.local, key->remote, key->remote_port, 0);
-    s.reserved = false;
+  if (contains(s.steered, key->interface) && s.local == key->local) {
+    serves_now(flow);
+    return;
+  }
+  for (const std::uint32_t old : s.steered)  // the route moved: the rule moves with it
+    steered(old)->steering->remove_connect(s.local, key->remote, key->remote_port, 0);
+  s.steered.clear();
+  s.reservations.clear();
+  const config::PortRange& ports = f.tcp.local_ports;
+  try {
+    s.reservations.emplace_back(key->local, ports.first, ports.last);
+    steered(key->interface)->steering->add_connect(key->local, key->remote, key->remote_port, 0, ports.first, ports.last);
+  } catch (const std::runtime_error& e) {
+    s.reservations.clear();
+    refused(flow, e.what(), starting);
+    return;
   }
   s.local = key->local;
-  s.ifindex = key->interface;
-  const config::PortRange& ports = f.tcp.local_ports;
-  own(flow, key->local, ports.first, ports.last, starting, [&] {
-    steered(s.ifindex)->steering->add_connect(s.local, key->remote, key->remote_port, 0, ports.first, ports.last);
-  });
+  s.steered.push_back(key->interface);
+  serves_now(flow);
 }
 
 std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::RouteView& view, std::string& why) const {

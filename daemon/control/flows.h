@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +27,7 @@ struct SteeredInterface {
   std::uint32_t ifindex = 0;
   port::Steering* steering = nullptr;
   std::vector<wire::Address> addresses;  // what the program takes for the host's own: where wildcard listeners listen
+  std::vector<wire::Address> refused;    // of the interface's addresses those that the program has no room for: said once
 };
 
 // The flows' `clients:` resolved to numbers. Throws config::Error for names that the host does not know.
@@ -42,24 +42,24 @@ class Flows {
 
   // Where a dial of this flow goes: local address and interface by the route, local_port 0. nullopt: not now (`why` says it).
   std::optional<wire::FlowKey> dial_key(std::uint32_t flow, const route::RouteView&, std::string& why) const;
-  bool serving(std::uint32_t flow) const { return state_[flow].reserved; }
+  bool serving(std::uint32_t flow) const { return !state_[flow].steered.empty(); }
 
  private:
   struct FlowState {
-    bool reserved = false;
+    std::vector<std::uint32_t> steered;                // the interfaces that have its rule; connect: at most one
     bool said_waiting = false;
     wire::Address local;                               // connect: what the rule was made for
-    std::uint32_t ifindex = 0;
-    std::vector<route::PortReservation> reservations;  // one
+    std::vector<route::PortReservation> reservations;  // one; a listener keeps it while its address is away
   };
 
   void update_addresses(const route::RouteView&);
   void update_listen(std::uint32_t flow, const route::RouteView&, bool starting);
   void update_connect(std::uint32_t flow, const route::RouteView&, bool starting);
-  void own(std::uint32_t flow, const wire::Address& local, std::uint16_t first, std::uint16_t last, bool starting,
-           const std::function<void()>& add_rules);
   void refused(std::uint32_t flow, const std::string& what, bool starting);
   void waiting(std::uint32_t flow, const std::string& what);
+  void serves_now(std::uint32_t flow);
+  bool listens_on(const config::Flow&, const SteeredInterface&, const route::RouteView&) const;
+  bool wildcard_wants(const SteeredInterface&, const wire::Address&) const;
   const SteeredInterface* steered(std::uint32_t ifindex) const;
 
   const config::Config& config_;

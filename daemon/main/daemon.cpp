@@ -142,7 +142,9 @@ void Daemon::open_interfaces() {
     if (const std::uint32_t longest = port::max_frame(config_.memory.chunk) - kLinkHeader; device.mtu > longest)
       log::warning("interface " + i.name + ": its MTU of " + std::to_string(device.mtu) + " does not fit into a chunk: packets above " +
                    std::to_string(longest) + " octets are dropped; set its MTU lower or memory.chunk to 4096");
-    Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode))};
+    Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode)), {}};
+    for (std::size_t f = 0; f < flow_specs_.size(); ++f)
+      if (flow_specs_[f].listen && config_.flows[f].interface == i.name) flow_specs_[f].local.interface = device.ifindex;
     for (std::uint32_t q = 0; q < device.queues; ++q) {
       const std::uint32_t w = dealt++ % workers;
       port::PortSpec port_spec{i.name, device.ifindex, q, port_mode(i.mode), i.ring_size};
@@ -163,7 +165,7 @@ void Daemon::open_interfaces() {
       log::warning("worker " + std::to_string(w) + " has no queue: there are fewer queues than workers.cores; it will idle");
 
   std::vector<control::SteeredInterface> steered;
-  for (const Interface& i : interfaces_) steered.push_back({i.name, i.ifindex, i.steering.get(), {}});
+  for (const Interface& i : interfaces_) steered.push_back({i.name, i.ifindex, i.steering.get(), {}, {}});
   flows_ = std::make_unique<control::Flows>(config_, std::move(steered));
 }
 
@@ -229,25 +231,21 @@ session::Reply Daemon::dial(std::uint64_t client, std::uint32_t flow, std::uint6
 
 void Daemon::start() {
   if (exporter_) exporter_->start();
+  watch_links(*routes_->view());
   flows_->update(*routes_->view(), true);
   for (std::uint32_t w = 0; w < workers_.size(); ++w) {
     loop_.add(mailboxes_[w]->reports_fd(), EPOLLIN, [this, w](std::uint32_t) { reports(w); });
     workers_[w]->start(control::drop_thread_capabilities);
   }
   publish_routes();
-  loop_.add(routes_->fd(), EPOLLIN, [this](std::uint32_t) {
-    const std::uint32_t version = neighbours_.version();
-    const bool routes_changed = routes_->dispatch();
-    if (neighbours_.version() != version)  // a connection may be waiting for just that
-      for (auto& mailbox : mailboxes_) mailbox->wake_if_sleeping();
-    if (!routes_changed) return;
-    publish_routes();
-    flows_->update(*routes_->view(), false);
+  loop_.add(routes_->fd(), EPOLLIN, [this](std::uint32_t) { follow_routes(); });
+  loop_.add(sessions_->fd(), EPOLLIN, [this](std::uint32_t) { guarded("clients", [this] { sessions_->dispatch(); }); });
+  loop_.every(Duration::seconds(1), [this] {
+    follow_routes();  // again, should a table not have been readable
+    with_neighbours([this] { routes_->keep_alive(); });
   });
-  loop_.add(sessions_->fd(), EPOLLIN, [this](std::uint32_t) { sessions_->dispatch(); });
-  loop_.every(Duration::seconds(1), [this] { routes_->keep_alive(); });
   loop_.every(Duration::milliseconds(100), [this] {
-    sessions_->tick(clock::now());
+    guarded("clients", [this] { sessions_->tick(clock::now()); });
     for (auto& mailbox : mailboxes_) mailbox->retry();
   });
   if (const auto period = manager_.watchdog_period()) loop_.every(*period, [this] { check_progress(); });
@@ -277,13 +275,57 @@ void Daemon::stop() {
   to_all([] { return worker::Stop{}; });
 }
 
+// Only a start may fail: what the kernel refuses to a running daemon is said, and all that serves goes on serving.
+void Daemon::guarded(const char* what, auto step) {
+  try {
+    step();
+  } catch (const std::exception& e) {
+    log::error(std::string(what) + ": " + e.what());
+  }
+}
+
+// Whatever may write a neighbour: a connection of a worker that sleeps may be waiting for just that.
+void Daemon::with_neighbours(auto step) {
+  const std::uint32_t version = neighbours_.version();
+  guarded("neighbours and routes", step);
+  if (neighbours_.version() == version) return;
+  for (auto& mailbox : mailboxes_) mailbox->wake_if_sleeping();
+}
+
+void Daemon::follow_routes() {
+  bool changed = false;
+  with_neighbours([&] { changed = routes_->dispatch(); });
+  if (!changed) return;
+  publish_routes();
+  watch_links(*routes_->view());
+  guarded("flows", [this] { flows_->update(*routes_->view(), false); });
+}
+
+// Each change is said once. A device that is gone took program and sockets with it: one that comes back is another.
+void Daemon::watch_links(const route::RouteView& view) {
+  using Link = Interface::Link;
+  for (Interface& i : interfaces_) {
+    const route::Link* link = view.link(i.ifindex);
+    const Link now = i.link == Link::gone || link == nullptr ? Link::gone : link->running ? Link::up : Link::down;
+    if (now == i.link) continue;
+    i.link = now;
+    const std::string name = "interface " + i.name + ": ";
+    switch (now) {
+      case Link::gone: log::error(name + "the device is gone; restart netchand when it is back"); break;
+      case Link::down: log::warning(name + "the link is down"); break;
+      case Link::up: log::notice(name + "the link is up again"); break;
+    }
+  }
+}
+
 void Daemon::publish_routes() {
   to_all([&] { return worker::NewRoutes{routes_->view()}; });
 }
 
 void Daemon::reports(std::uint32_t worker) {
   mailboxes_[worker]->acknowledge();
-  for (worker::Report r; mailboxes_[worker]->take(r);) handle(worker, r);
+  for (worker::Report r; mailboxes_[worker]->take(r);)
+    guarded("a worker's report", [&] { handle(worker, r); });
 }
 
 void Daemon::handle(std::uint32_t worker, worker::Report& report) {
@@ -295,8 +337,10 @@ void Daemon::handle(std::uint32_t worker, worker::Report& report) {
     sessions_->dial_failed(failed->client, failed->correlation,
                            {static_cast<int>(shm::Status::no_memory), "no stream, log or local port is free for this client"});
   } else if (const auto* resolve = std::get_if<worker::Resolve>(&report)) {
-    if (const auto slot = routes_->resolve(resolve->ifindex, resolve->next_hop))
-      mailboxes_[worker]->send(worker::Resolved{resolve->ifindex, resolve->next_hop, *slot});
+    with_neighbours([&] {
+      if (const auto slot = routes_->resolve(resolve->ifindex, resolve->next_hop))
+        mailboxes_[worker]->send(worker::Resolved{resolve->ifindex, resolve->next_hop, *slot});
+    });
   } else if (std::holds_alternative<worker::Stopped>(report)) {
     if (++stopped_workers_ == workers_.size()) loop_.stop();
   }

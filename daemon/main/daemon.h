@@ -46,6 +46,10 @@ class Daemon {
 
   void reports(std::uint32_t worker);
   void handle(std::uint32_t worker, worker::Report&);
+  void guarded(const char* what, auto step);
+  void with_neighbours(auto step);
+  void follow_routes();
+  void watch_links(const route::RouteView&);
   void publish_routes();
   void check_progress();
   void to_all(auto make);
@@ -69,6 +73,7 @@ class Daemon {
     std::string name;
     std::uint32_t ifindex = 0;
     std::unique_ptr<port::Steering> steering;
+    enum class Link { up, down, gone } link = Link::up;  // what the log knows
   };
   std::vector<Interface> interfaces_;
   std::vector<std::vector<worker::WorkerPort>> ports_;  // by worker, until the workers take them

@@ -55,6 +55,7 @@ void Daemon::open_metrics() {
   chunks({{"place", "handoff"}}, [this] { return handoff_->in_flight(); });
   for (const Interface& i : interfaces_)
     keep(registry_.add_verdicts(i.name, [steering = i.steering.get()] { return steering->verdicts(); }));
+  keep(registry_.add_row("route", {}, routes_->counters()));
   keep(registry_.add_row("session", {}, sessions_->counters()));
   keep(registry_.add_row("violation", {}, sessions_->violations()));
   keep(registry_.add_gauge("netchan_memory_chunks", "Chunks of the UMEM.", {},
