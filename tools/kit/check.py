@@ -15,7 +15,7 @@ LOGS = os.path.join(BUILD, "check")
 
 ASAN_SUITES = ("unit", "scenario")
 # What has threads that meet in memory: rings, mailboxes, netalloc, shm.
-TSAN_TESTS = ("unit_base", "unit_base_daemon", "unit_netalloc", "unit_shm", "unit_session", "unit_worker", "unit_client")
+TSAN_TESTS = ("unit_base", "unit_base_daemon", "unit_netalloc", "unit_shm", "unit_session", "unit_worker", "unit_client", "unit_route")
 
 ENVIRONMENT = {
     "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1",
