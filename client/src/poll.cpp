@@ -248,7 +248,8 @@ int nc_channel_poll(nc_channel* channel, nc_event* events, int capacity, int tim
     n = collect(c, events, capacity);
     if (status == NC_TIMEOUT) break;
   }
-  if (n == 0 && status != NC_TIMEOUT) n = status;
+  const bool interrupted = status == NC_SYSTEM && errno == EINTR;  // also by Ctrl-Z and fg: no event, and no error
+  if (n == 0 && status != NC_TIMEOUT && !interrupted) n = status;
   settle(c);
   return n;
 }

@@ -99,3 +99,7 @@ def test_a_frozen_client_neither_keeps_the_worker_busy_nor_holds_another_up(netc
     assert sha256(folder / "big-received") == sha256(sent)
     for sock in socks:
         sock.close()
+    frozen.send_signal(signal.SIGCONT)  # and it goes on where it was
+    with attached(daemon, 9000) as sock:
+        sock.sendall(b"!")
+        assert sock.recv(1) == b"!"

@@ -89,9 +89,9 @@ typedef struct nc_event {
 	void *user;        /* the stream's, else the flow's user pointer */
 } nc_event;
 
-/* Takes up to `capacity` events. timeout_ms: 0 looks once, -1 waits for ever. Returns their number (0: the time is over) or
- * a status: NC_SYSTEM with errno EINTR after a signal, and once NC_EVENT_DAEMON_GONE was taken, NC_DAEMON_GONE. Everything
- * committed so far is flushed first. Events of one stream stand together; after nc_close skip the rest of them. */
+/* Takes up to `capacity` events. timeout_ms: 0 looks once, -1 waits for ever. Returns their number (0: the time is over,
+ * or a signal came) or a status: once NC_EVENT_DAEMON_GONE was taken, NC_DAEMON_GONE. Everything committed so far is
+ * flushed first. Events of one stream stand together; after nc_close skip the rest of them. */
 NC_API int nc_channel_poll(nc_channel *, nc_event *events, int capacity, int timeout_ms);
 /* Tells the daemon about commits and consumed octets; nc_channel_poll does it too. One fence, at most one system call. */
 NC_API int nc_channel_flush(nc_channel *);
