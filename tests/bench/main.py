@@ -26,7 +26,7 @@ def main():
           + ("" if busy < 0.1 else ": NOT an idle machine"))
     print(f"netchand's worker on core {WORKER_CORE}, its client and the peer on core {CLIENT_CORE}; kernel columns: sender on core 1, "
           f"receiver on core 0 or 1, whichever is faster\n{args.rounds} interleaved rounds of {args.seconds:g} s; median (min-max)\n")
-    suite = Suite(args.build, [int(s) for s in args.sizes.split(",")], args.rounds, args.seconds)
+    suite = Suite(args.build, [int(s) for s in args.sizes.split(",")], args.rounds, args.seconds, patience=60)
     suite.run()
     extra(suite)
     print(f"\nAF_XDP: {suite.mode}\n")
@@ -36,7 +36,9 @@ def main():
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
             json.dump({f"{r}|{c}|{q}": cell.values for (r, c, q), cell in suite.cells.items()}, f, indent=1)
-    print(f"\n  other processes after the end: {busy_share():.0%}")
+    loud = sum(b >= 0.1 for b in suite.busy)
+    print(f"\n  other processes before the {len(suite.busy)} measured rows: {max(suite.busy):.0%} at most, {loud} rows began above 10 %; "
+          f"after the end {busy_share():.0%}" + ("" if not loud else ": NOT an idle machine"))
 
 
 def extra(suite):

@@ -2,7 +2,7 @@
 """Rows and columns of bench.md's table, measured round by round so that every column meets the same moods of the machine."""
 import contextlib
 
-from measure import BULK, Failed, Kernel, Netchan
+from measure import BULK, Failed, Kernel, Netchan, wait_for_idle
 from table import Cell, print_table
 
 NETCHAN = ("netchan out", "netchan in")
@@ -11,7 +11,9 @@ OFFLOADS = ("offloads nodelay", "offloads nagle")
 
 
 class Suite:
-    def __init__(self, build, sizes, rounds, seconds, progress=print, offloads=True):
+    def __init__(self, build, sizes, rounds, seconds, progress=print, offloads=True, patience=0):
+        self.patience = patience  # seconds to wait for an idle machine before each row
+        self.busy = []            # what others used then
         self.build, self.sizes, self.rounds, self.seconds = build, sizes, rounds, seconds
         self.progress = progress
         self.columns = NETCHAN + WIRE + (OFFLOADS if offloads else ())
@@ -42,12 +44,18 @@ class Suite:
             offloads = stack.enter_context(Kernel(self.build, "on"))
             for r in range(self.rounds):
                 for size in self.sizes:
+                    self.settle()
                     self.progress(f"round {r + 1} of {self.rounds}: " + (f"{size} octets" if size != BULK else "bulk"))
                     self.row(size, netchan, wire, offloads)
+                self.settle()
                 self.progress(f"round {r + 1} of {self.rounds}: ping-pong")
                 self.attempt("ping", "netchan", lambda: netchan.ping(64, self.seconds))
                 self.attempt("ping", "kernel blocking", lambda: wire.ping(64, self.seconds, False))
                 self.attempt("ping", "kernel spinning", lambda: wire.ping(64, self.seconds, True))
+
+    def settle(self):
+        if self.patience:
+            self.busy.append(wait_for_idle(patience=self.patience))
 
     def row(self, size, netchan, wire, offloads):
         self.attempt(size, "netchan out", lambda: netchan.out(size, self.seconds))
