@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from daemon import connect_flow
-from helpers import cat, finished, random_file, sha256
+from daemon import connect_flow, listen_flow
+from helpers import attached, cat, finished, random_file, sha256
 from lab import ADDRESS, INTERFACE
 
 MEGABYTES = 64  # far more than both ends' buffers: neither direction is through when the link goes
@@ -47,3 +47,20 @@ def test_files_arrive_whole_both_ways_over_a_link_that_was_down_for_a_second(net
     assert digest.hexdigest() == sha256(ours)
     assert sha256(received) == sha256(theirs)
     assert daemon.metrics().sum("netchan_atcp_retransmits_total") > 0  # what was under way is lost
+
+
+def test_a_flushed_neighbour_costs_no_segment(netchand, build, lab):
+    """While the kernel asks again, the worker writes to the last known address: a flight is not thrown away."""
+    daemon = netchand([listen_flow("inbound", 9000)])
+    client = cat(daemon, build, "inbound", source="/dev/zero")
+    with attached(daemon, 9000) as sock:
+        def more(octets):
+            while octets > 0:
+                octets -= len(sock.recv(1 << 18))
+        more(16 << 20)
+        for _ in range(3):
+            lab.run("a", ["ip", "neigh", "flush", "dev", "veth0"])
+            more(16 << 20)
+        assert daemon.metrics().sum("netchan_drops_total", reason="no_path") == 0
+    client.kill()
+    client.wait()
