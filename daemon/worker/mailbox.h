@@ -37,7 +37,7 @@ using Command = std::variant<std::monostate, AddLane, RetireLane, AttachFlow, De
 // ---- worker to main
 struct LaneBack { std::unique_ptr<session::Lane> lane; };
 struct Lied { std::uint64_t client; shm::Violation violation; };
-struct DialFailed { std::uint64_t client; std::uint64_t correlation; shm::CloseCode code; };
+struct DialFailed { std::uint64_t client; std::uint64_t correlation; };  // no stream, log or local port is free
 struct Resolve { std::uint32_t ifindex; wire::Address next_hop; };
 struct RoutesBack { std::shared_ptr<const route::RouteView> view; };
 struct Stopped {};

@@ -55,7 +55,7 @@ std::size_t Streams::clients(Instant now) {
       continue;
     }
     s.active = false;
-    if (!s.used && !s.in_news) free_.push_back(index);
+    reclaim(index);
   }
   active_.resize(kept);
   return work;
@@ -127,10 +127,10 @@ void Streams::dial(Instant now, const Dial& d) {
   }
   if (!conn.valid()) {
     if (ref) slot.lane->close_stream(*ref);
-    mailbox_.report(DialFailed{d.client, d.correlation, shm::CloseCode::no_memory});
+    mailbox_.report(DialFailed{d.client, d.correlation});
     return;
   }
-  const std::uint32_t index = bind(now, conn, lane, *ref, d.flow);
+  const std::uint32_t index = bind(now, conn, lane, *ref);
   streams_[index].correlation = d.correlation;
   slot.lane->stream(*ref).local_port = key.local_port;
   slot.lane->set_state(*ref, shm::StreamState::opening, shm::CloseCode::none);
@@ -168,10 +168,15 @@ void Streams::rung(Instant now, std::uint32_t lane) {
   watch_doorbell(lane, false);
 }
 
+// The set of lanes that are polled: a lane is in it when it is new, has rung with cause, or has just got news.
 void Streams::heat(Instant now, std::uint32_t lane) {
   if (lane >= lanes_.size() || !lanes_[lane].lane || lanes_[lane].retiring) return;
-  if (!lanes_[lane].hot) lanes_[lane].lane->set_need_wakeup(false);
-  make_hot(now, lane);
+  LaneSlot& slot = lanes_[lane];
+  slot.last_touch = now;
+  if (slot.hot) return;
+  slot.lane->set_need_wakeup(false);
+  slot.hot = true;
+  hot_.push_back(lane);
 }
 
 bool Streams::prepare_sleep(Instant now) {
@@ -179,7 +184,7 @@ bool Streams::prepare_sleep(Instant now) {
     if (streams_[index].used && !lanes_[streams_[index].lane].lane->arm(streams_[index].ref)) return false;
   for (const std::uint32_t index : active_) {
     streams_[index].active = false;
-    if (!streams_[index].used) free_.push_back(index);
+    reclaim(index);
   }
   active_.clear();
   while (!hot_.empty()) {

@@ -138,7 +138,7 @@ bool Streams::accept(Instant now, atcp::ConnId conn, std::uint32_t flow) {
   const auto ref = slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
                                           {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0});
   if (!ref) return false;
-  const std::uint32_t index = bind(now, conn, *best, *ref, flow);
+  const std::uint32_t index = bind(now, conn, *best, *ref);
   engine_.attach(now, conn, index, {*best, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
                  slot.lane->receive_capacity(*ref));
   // The peer may have finished already: its FIN often comes right behind the handshake.
@@ -159,7 +159,7 @@ void Streams::add_news(std::uint32_t index, std::uint32_t bits) {
 }
 
 // false: the ring is full, the rest stays. Facts are cumulative, so nothing is lost by waiting.
-bool Streams::flush_news(Instant, std::uint32_t index) {
+bool Streams::flush_news(std::uint32_t index) {
   Stream& s = streams_[index];
   LaneSlot& slot = lanes_[s.lane];
   const auto tell = [&](std::uint32_t bit, shm::News what, std::uint64_t position, std::uint64_t timestamp) {
@@ -184,14 +184,14 @@ void Streams::flush(Instant now) {
   std::size_t kept = 0;
   for (const std::uint32_t index : news_) {
     Stream& s = streams_[index];
-    if (s.used && !s.client_done && !flush_news(now, index)) {
+    if (s.used && !s.client_done && !flush_news(index)) {
       if (!s.delayed) counters_.news_delayed.add();
       s.delayed = true;
       news_[kept++] = index;
       continue;
     }
     s.in_news = s.delayed = false;
-    if (!s.used && !s.active) free_.push_back(index);
+    reclaim(index);
   }
   news_.resize(kept);
   for (const std::uint32_t index : rang_) {
@@ -206,12 +206,18 @@ void Streams::flush(Instant now) {
 
 // ---- paths ------------------------------------------------------------------------------------------------------------
 
+// false: no route, or its next hop is not resolved.
+bool Streams::give_path(Instant now, atcp::ConnId conn, atcp::PathId path) {
+  if (!path.valid() || !paths_.ready(path)) return false;
+  engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
+  return true;
+}
+
 // A peer to whom no route leads asks again by itself; a client's dial waits for its route.
 void Streams::path_wanted(Instant now, atcp::ConnId conn, const wire::FlowKey& key, bool passive) {
   const atcp::PathId path = paths_.find(key);
-  if (path.valid() && paths_.ready(path)) {
-    engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
-  } else if (pathless_.size() < pathless_.capacity() && (path.valid() || !passive)) {
+  if (give_path(now, conn, path)) return;
+  if (pathless_.size() < pathless_.capacity() && (path.valid() || !passive)) {
     pathless_.push_back(conn);
   } else {
     drops_.add(wire::Drop::no_path);
@@ -225,11 +231,7 @@ void Streams::retry_paths(Instant now) {
   for (const atcp::ConnId conn : pathless_) {
     atcp::Info info;
     if (!engine_.info(conn, info)) continue;  // gone meanwhile
-    const atcp::PathId path = paths_.find(info.key);
-    if (path.valid() && paths_.ready(path))
-      engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
-    else
-      pathless_[kept++] = conn;
+    if (!give_path(now, conn, paths_.find(info.key))) pathless_[kept++] = conn;
   }
   pathless_.resize(kept);
 }
@@ -237,9 +239,7 @@ void Streams::retry_paths(Instant now) {
 void Streams::routes_changed(Instant now) {
   engine_.for_each_connection([&](atcp::ConnId conn) {
     atcp::Info info;
-    if (!engine_.info(conn, info)) return;
-    const atcp::PathId path = paths_.find(info.key);
-    if (path.valid() && paths_.ready(path)) engine_.set_path(now, conn, path, paths_.mtu(path), paths_.port(path));
+    if (engine_.info(conn, info)) give_path(now, conn, paths_.find(info.key));
   });
 }
 

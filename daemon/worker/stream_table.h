@@ -38,7 +38,6 @@ struct Streams::Stream {
   bool client_done = false;        // close or abort was asked, or the lane retires
   // cold
   shm::CloseCode code{};
-  std::uint32_t flow = 0;
   std::uint64_t correlation = 0;
 };
 

@@ -44,7 +44,7 @@ void Streams::add_lane(Instant now, std::unique_ptr<session::Lane> lane) {
   ++live_lanes_;
   hot_.reserve(lanes_.size());
   rang_.reserve(lanes_.size());
-  make_hot(now, index);
+  heat(now, index);
 }
 
 std::uint32_t Streams::lane_of(std::uint64_t client) const {
@@ -135,15 +135,6 @@ void Streams::detach_flow(std::uint64_t client, std::uint32_t flow) {
   accept_again_ = !unaccepted_.empty();
 }
 
-// The set of lanes that are polled. A lane is woken out of the cold by its doorbell, or by news for its client.
-void Streams::make_hot(Instant now, std::uint32_t index) {
-  LaneSlot& slot = lanes_[index];
-  slot.last_touch = now;
-  if (slot.hot || slot.retiring) return;
-  slot.hot = true;
-  hot_.push_back(index);
-}
-
 // ---- streams ----------------------------------------------------------------------------------------------------------
 
 std::uint32_t Streams::allocate() {
@@ -156,13 +147,12 @@ std::uint32_t Streams::allocate() {
 }
 
 // A stream of a lane and a connection of the engine are one from here on.
-std::uint32_t Streams::bind(Instant now, atcp::ConnId conn, std::uint32_t lane, session::StreamRef ref, std::uint32_t flow) {
+std::uint32_t Streams::bind(Instant now, atcp::ConnId conn, std::uint32_t lane, session::StreamRef ref) {
   const std::uint32_t index = allocate();
   Stream& s = streams_[index];
   s.conn = conn;
   s.ref = ref;
   s.lane = lane;
-  s.flow = flow;
   lanes_[lane].by_number[ref.number] = index;
   counters_.streams_opened.add();
   activate(now, index);
@@ -187,8 +177,15 @@ void Streams::free_if_done(std::uint32_t index) {
   counters_.streams_closed.add();
   s.used = false;
   accept_again_ = !unaccepted_.empty();
-  if (!s.active && !s.in_news) free_.push_back(index);
-  return_empty_lane(s.lane);
+  const std::uint32_t lane = s.lane;
+  reclaim(index);
+  return_empty_lane(lane);
+}
+
+// The record itself is free once no list names it any more.
+void Streams::reclaim(std::uint32_t index) {
+  const Stream& s = streams_[index];
+  if (!s.used && !s.active && !s.in_news) free_.push_back(index);
 }
 
 void Streams::place(std::uint64_t cookie, std::uint64_t position, Bytes payload) {

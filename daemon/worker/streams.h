@@ -85,15 +85,17 @@ class Streams {
   std::uint32_t allocate();
   void activate(Instant now, std::uint32_t index);
   void free_if_done(std::uint32_t index);
+  void reclaim(std::uint32_t index);
   void add_news(std::uint32_t index, std::uint32_t bits);
-  bool flush_news(Instant now, std::uint32_t index);
+  bool flush_news(std::uint32_t index);
   void handle(Instant now, const atcp::Event&);
   void path_wanted(Instant now, atcp::ConnId, const wire::FlowKey&, bool passive);
+  bool give_path(Instant now, atcp::ConnId, atcp::PathId);
   void retry_paths(Instant now);
   void arrived(Instant now, atcp::ConnId, std::uint32_t flow);
   void accept_waiting(Instant now);
   bool accept(Instant now, atcp::ConnId, std::uint32_t flow);
-  std::uint32_t bind(Instant now, atcp::ConnId, std::uint32_t lane, session::StreamRef, std::uint32_t flow);
+  std::uint32_t bind(Instant now, atcp::ConnId, std::uint32_t lane, session::StreamRef);
   bool look(Instant now, std::uint32_t index);  // true: the client changed something
   void end_lane(Instant now, std::uint32_t lane, bool lied);
   void return_empty_lane(std::uint32_t lane);
@@ -102,7 +104,6 @@ class Streams {
   void refresh_statistics();  // of a few streams a call
   void refresh_one(std::uint32_t index);
   void heat(Instant now, std::uint32_t lane);
-  void make_hot(Instant now, std::uint32_t lane);
   void watch_doorbell(std::uint32_t lane, bool on);
   bool cool(Instant now, LaneSlot&);
 
