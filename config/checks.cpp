@@ -119,10 +119,10 @@ class Checker {
 
   void addresses(const Tcp& t, const std::string& tcp) {
     const std::string endpoint = tcp + (t.listen ? ".listen" : ".connect");
-    if (!usable(t.endpoint.address, endpoint, t.listen)) return;
+    if (!usable(t.endpoint().address, endpoint, t.listen)) return;
     if (t.source && !usable(*t.source, tcp + ".source", false)) return;
     for (std::size_t i = 0; i < t.allow.size(); ++i)
-      if (t.allow[i].address.is_v4() != t.endpoint.address.is_v4())
+      if (t.allow[i].address.is_v4() != t.endpoint().address.is_v4())
         complain(at(tcp + ".allow", i), "no source of that prefix can reach an IPv4 address", "write an IPv4 prefix, such as 10.0.0.0/24");
   }
 
@@ -172,7 +172,7 @@ class Checker {
     if (broken_.touches(path(i, ".tcp")) || broken_.touches(path(j, ".tcp"))) return;
     const std::string to = " to flow " + quote(a.name) + " in " + line(path(i, ports_key(a.tcp)));
     if (listeners)
-      complain(path(j, ports_key(b.tcp)), show_endpoint(b.tcp.endpoint) + " belongs" + (a.tcp.endpoint.address == b.tcp.endpoint.address ? "" : ", by " + show_endpoint(a.tcp.endpoint) + ",") + to,
+      complain(path(j, ports_key(b.tcp)), show_endpoint(b.tcp.endpoint()) + " belongs" + (a.tcp.endpoint().address == b.tcp.endpoint().address ? "" : ", by " + show_endpoint(a.tcp.endpoint()) + ",") + to,
                apart ? "one address and port can have one flow, in this version also on different interfaces: choose another port or address"
                      : "one address and port can have one flow: choose another port or address");
     else
@@ -182,9 +182,9 @@ class Checker {
                "choose ports that do not meet, or give the flows different local addresses");
   }
 
-  static PortRange local_ports(const Tcp& t) { return t.listen ? PortRange{t.endpoint.port, t.endpoint.port} : t.local_ports; }
+  static PortRange local_ports(const Tcp& t) { return t.listen ? PortRange{t.endpoint().port, t.endpoint().port} : t.local_ports; }
   static const char* ports_key(const Tcp& t) { return t.listen ? ".tcp.listen" : ".tcp.local_ports"; }
-  static wire::Address local_address(const Tcp& t) { return t.listen ? t.endpoint.address : t.source.value_or(wire::Address{}); }
+  static wire::Address local_address(const Tcp& t) { return t.listen ? t.endpoint().address : t.source.value_or(wire::Address{}); }
   static bool overlap(const wire::Address& a, const wire::Address& b) { return a == b || a.is_unspecified() || b.is_unspecified(); }
 
   // ---- memory

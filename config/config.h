@@ -25,6 +25,7 @@ enum class Idle : std::uint8_t { spin, adaptive, sleep };
 enum class HugePages : std::uint8_t { automatic, yes, no };
 enum class MemoryMode : std::uint8_t { isolated, shared };
 enum class NoClient : std::uint8_t { refuse, drop, hold };
+enum class OnClientExit : std::uint8_t { reset, fin, hold };
 
 struct Place {  // where a value stands in the file: for errors found later, when the system is looked at
   int line = 0, column = 0;
@@ -32,6 +33,7 @@ struct Place {  // where a value stands in the file: for errors found later, whe
 
 struct Interface {
   std::string name;
+  std::uint16_t vlan = 0;            // 0: untagged frames, else the frames of that VLAN, and only they
   Mode mode = Mode::automatic;
   RxChecksum rx_checksum = RxChecksum::automatic;
   std::uint32_t ring_size = 2048;
@@ -49,6 +51,7 @@ struct Memory {
   std::uint32_t chunk = 4096;
   HugePages hugepages = HugePages::automatic;
   std::uint64_t per_client = 32ull << 20;  // logs of one client, both directions together
+  std::uint32_t streams_per_client = 1024;  // with each worker
 };
 
 struct Endpoint {
@@ -65,16 +68,27 @@ struct PortRange {
   std::uint16_t first = 0, last = 0;
 };
 
+// Where clients may connect to beside the flow's own server: any of these addresses and ports.
+struct Destination {
+  Prefix prefix;
+  PortRange ports;
+};
+
 struct Tcp {
   bool listen = false;               // else connect
-  Endpoint endpoint;                 // local to listen on, remote to connect to
+  std::vector<Endpoint> endpoints;   // listen: one or more local ones; connect: the server, unless only `destinations` are given
+  std::vector<Destination> destinations;  // connect only
   PortRange local_ports;             // connect only
   std::optional<wire::Address> source;
   std::vector<Prefix> allow;         // listen only; empty: everyone
   std::uint32_t send_buffer = 256 << 10;     // octets of each stream's logs, powers of two
   std::uint32_t receive_buffer = 256 << 10;
   std::uint32_t backlog = 1024;
+  std::uint32_t syn_rate = 0;        // listen only; a second, of each worker's share; 0: no limit
+  std::uint32_t max_connections = 0;
   atcp::FlowParams params;
+
+  const Endpoint& endpoint() const { return endpoints.front(); }
 };
 
 struct Clients {
@@ -88,6 +102,8 @@ struct Flow {
   Tcp tcp;
   Clients clients;
   NoClient no_client = NoClient::refuse;
+  OnClientExit on_client_exit = OnClientExit::reset;
+  Duration hold_for = Duration::seconds(30);  // on_client_exit: hold
   Place place;
 };
 

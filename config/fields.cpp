@@ -184,16 +184,16 @@ const Section kMemorySection{kMemory, &kMemoryDefaults};
 constexpr Limits kBuffer{.least = 4 * KiB, .most = GiB, .power_of_two = true};  // RFC 7323 (2.3): no window is larger
 const Tcp kTcpDefaults;
 constexpr Field kTcp[] = {
-    as_number(field<&Tcp::endpoint>("listen", Kind::endpoint,
+    as_number(field<&Tcp::backlog>("listen", Kind::endpoint,
                                     "Accept connections here; 0.0.0.0 is every address of the interface. A flow either "
                                     "listens or connects. Programs on this same host cannot reach it: their packets never "
                                     "pass the interface."),
-              [](void* t, const Value& v) { static_cast<Tcp*>(t)->listen = true, static_cast<Tcp*>(t)->endpoint = std::get<Endpoint>(v); },
+              [](void* t, const Value& v) { static_cast<Tcp*>(t)->listen = true, static_cast<Tcp*>(t)->endpoints.push_back(std::get<Endpoint>(v)); },
               [](const void*) { return std::vector<Value>{}; })
         .only(Side::listen)
         .shown("\"10.0.0.2:9000\""),
-    as_number(field<&Tcp::endpoint>("connect", Kind::endpoint, "The server that clients' connections go to."),
-              [](void* t, const Value& v) { static_cast<Tcp*>(t)->endpoint = std::get<Endpoint>(v); },
+    as_number(field<&Tcp::backlog>("connect", Kind::endpoint, "The server that clients' connections go to."),
+              [](void* t, const Value& v) { static_cast<Tcp*>(t)->endpoints.push_back(std::get<Endpoint>(v)); },
               [](const void*) { return std::vector<Value>{}; })
         .only(Side::connect)
         .shown("\"10.0.0.9:7000\""),

@@ -87,7 +87,7 @@ void Flows::update_addresses(const route::RouteView& view) {
 
 bool Flows::wildcard_wants(const SteeredInterface& i, const wire::Address& address) const {
   return std::any_of(config_.flows.begin(), config_.flows.end(), [&](const config::Flow& f) {
-    const wire::Address& local = f.tcp.endpoint.address;
+    const wire::Address& local = f.tcp.endpoint().address;
     return f.tcp.listen && local.is_unspecified() && local.is_v4() == address.is_v4() && (f.interface.empty() || f.interface == i.name);
   });
 }
@@ -112,7 +112,7 @@ void Flows::refused(std::uint32_t flow, const std::string& what, bool starting) 
 
 bool Flows::listens_on(const config::Flow& f, const SteeredInterface& i, const route::RouteView& view) const {
   if (!f.interface.empty() && f.interface != i.name) return false;
-  const wire::Address& local = f.tcp.endpoint.address;
+  const wire::Address& local = f.tcp.endpoint().address;
   return local.is_unspecified() ? view.link(i.ifindex) != nullptr : view.has_address(i.ifindex, local);
 }
 
@@ -121,8 +121,8 @@ bool Flows::listens_on(const config::Flow& f, const SteeredInterface& i, const r
 void Flows::update_listen(std::uint32_t flow, const route::RouteView& view, bool starting) {
   const config::Flow& f = config_.flows[flow];
   FlowState& s = state_[flow];
-  const wire::Address& local = f.tcp.endpoint.address;
-  const std::uint16_t port = f.tcp.endpoint.port;
+  const wire::Address& local = f.tcp.endpoint().address;
+  const std::uint16_t port = f.tcp.endpoint().port;
   std::vector<const SteeredInterface*> missing;
   for (const SteeredInterface& i : interfaces_) {
     const bool has = contains(s.steered, i.ifindex), wanted = listens_on(f, i, view);
@@ -183,7 +183,7 @@ void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, boo
 
 std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::RouteView& view, std::string& why) const {
   const config::Flow& f = config_.flows[flow];
-  const auto hop = view.lookup(f.tcp.endpoint.address);
+  const auto hop = view.lookup(f.tcp.endpoint().address);
   if (!hop) {
     why = "no route to its peer";
     return std::nullopt;
@@ -198,7 +198,7 @@ std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::Ro
   key.local = f.tcp.source.value_or(hop->source);
   if (key.local.is_unspecified() || key.local == wire::Address{})
     for (const route::LocalAddress& a : view.addresses)
-      if (a.ifindex == hop->ifindex && a.address.is_v4() == f.tcp.endpoint.address.is_v4()) {
+      if (a.ifindex == hop->ifindex && a.address.is_v4() == f.tcp.endpoint().address.is_v4()) {
         key.local = a.address;
         break;
       }
@@ -206,8 +206,8 @@ std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::Ro
     why = "its source address is not on " + out->name;
     return std::nullopt;
   }
-  key.remote = f.tcp.endpoint.address;
-  key.remote_port = f.tcp.endpoint.port;
+  key.remote = f.tcp.endpoint().address;
+  key.remote_port = f.tcp.endpoint().port;
   key.interface = hop->ifindex;
   return key;
 }

@@ -63,9 +63,21 @@ worker::FlowSpec flow_spec(const config::Flow& f) {
   s.name = f.name;
   s.listen = f.tcp.listen;
   if (f.tcp.listen) {
-    s.local.local = f.tcp.endpoint.address;
-    s.local.local_port = f.tcp.endpoint.port;
+    for (const config::Endpoint& e : f.tcp.endpoints) {
+      wire::FlowKey& key = s.locals.emplace_back();
+      key.local = e.address;
+      key.local_port = e.port;
+    }
+    s.syn_rate = f.tcp.syn_rate;
+    s.max_connections = f.tcp.max_connections;
   }
+  s.no_client = f.no_client == config::NoClient::refuse ? worker::NoClient::refuse
+              : f.no_client == config::NoClient::drop   ? worker::NoClient::drop
+                                                        : worker::NoClient::hold;
+  s.on_client_exit = f.on_client_exit == config::OnClientExit::reset ? worker::OnClientExit::reset
+                   : f.on_client_exit == config::OnClientExit::fin   ? worker::OnClientExit::fin
+                                                                     : worker::OnClientExit::hold;
+  s.hold_for = f.hold_for;
   s.first_port = f.tcp.local_ports.first;
   s.last_port = f.tcp.local_ports.last;
   for (const config::Prefix& p : f.tcp.allow) s.allow.push_back({p.address, p.length});
@@ -144,7 +156,8 @@ void Daemon::open_interfaces() {
                    std::to_string(longest) + " octets are dropped; set its MTU lower or memory.chunk to 4096");
     Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode)), {}};
     for (std::size_t f = 0; f < flow_specs_.size(); ++f)
-      if (flow_specs_[f].listen && config_.flows[f].interface == i.name) flow_specs_[f].local.interface = device.ifindex;
+      if (flow_specs_[f].listen && config_.flows[f].interface == i.name)
+        for (wire::FlowKey& key : flow_specs_[f].locals) key.interface = device.ifindex;
     for (std::uint32_t q = 0; q < device.queues; ++q) {
       const std::uint32_t w = dealt++ % workers;
       port::PortSpec port_spec{i.name, device.ifindex, q, port_mode(i.mode), i.ring_size};
@@ -178,8 +191,11 @@ void Daemon::make_workers() {
   spec.workers = workers;
   spec.idle = idle_mode(config_.workers.idle);
   spec.spin = config_.workers.spin;
-  spec.limits.listeners = static_cast<std::uint32_t>(std::max<std::size_t>(flow_specs_.size(), 1));
-  for (const worker::FlowSpec& f : flow_specs_) spec.limits.backlog = std::max(spec.limits.backlog, f.backlog);
+  spec.limits.listeners = 1;
+  for (const worker::FlowSpec& f : flow_specs_) {
+    spec.limits.listeners += static_cast<std::uint32_t>(f.locals.size());
+    spec.limits.backlog = std::max(spec.limits.backlog, f.backlog);
+  }
   spec.secret = {random_value<std::uint64_t>(), random_value<std::uint64_t>()};  // one for all: a tuple has one ISN clock
   for (std::uint32_t w = 0; w < workers; ++w) {
     spec.index = w;

@@ -73,8 +73,9 @@ class Lane {
   shm::DaemonStream& stream(StreamRef);          // for statistics
   std::uint32_t send_capacity(StreamRef) const;  // from the daemon's private copy
   std::uint32_t receive_capacity(StreamRef) const;
-  std::uint64_t send_offset(StreamRef) const;  // base of the log inside the arena
-  Bytes send_arena() const;                    // read-only here
+  // The spans (the log may wrap) where [position, +length) of the send log lies; read-only here. Returns their number.
+  static constexpr std::size_t kSpans = 3;
+  std::size_t read_send_log(StreamRef, std::uint64_t position, std::uint32_t length, std::span<Bytes, kSpans> out) const;
   // Copies a payload to its place in the receive log; wraps. The caller keeps [position, +size) inside the window.
   void write_receive_log(StreamRef, std::uint64_t position, Bytes payload);
 

@@ -106,10 +106,18 @@ shm::DaemonStream& Lane::stream(StreamRef ref) {
 }
 std::uint32_t Lane::send_capacity(StreamRef ref) const { return 1u << state_->own(ref).send_log2; }
 std::uint32_t Lane::receive_capacity(StreamRef ref) const { return 1u << state_->own(ref).receive_log2; }
-std::uint64_t Lane::send_offset(StreamRef ref) const {
-  return std::uint64_t{state_->own(ref).send_base} * shm::kOffsetScale;
+
+std::size_t Lane::read_send_log(StreamRef ref, std::uint64_t position, std::uint32_t length,
+                                std::span<Bytes, kSpans> out) const {
+  const Entry& e = state_->own(ref);
+  const std::uint64_t capacity = std::uint64_t{1} << e.send_log2, at = position & (capacity - 1);
+  const Bytes log = state_->memory->send_arena().subspan(std::uint64_t{e.send_base} * shm::kOffsetScale, capacity);
+  const std::uint64_t first = std::min<std::uint64_t>(length, capacity - at);
+  out[0] = log.subspan(at, first);
+  if (first == length) return 1;
+  out[1] = log.first(length - first);
+  return 2;
 }
-Bytes Lane::send_arena() const { return state_->memory->send_arena(); }
 
 void Lane::write_receive_log(StreamRef ref, std::uint64_t position, Bytes payload) {
   const Entry& e = state_->own(ref);

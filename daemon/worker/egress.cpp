@@ -89,11 +89,13 @@ bool Egress::make_frame(const atcp::SegmentPlan& plan, Frame& frame) {
   std::byte* const tcp = to + kLinkHeader + plan.tcp_offset;
   wire::PartialSum sum = wire::checksum_add(0, {tcp, static_cast<std::size_t>(plan.header_length - plan.tcp_offset)});
   std::size_t at = headers;
-  for (std::size_t i = 0; i < plan.piece_count; ++i) {
-    const atcp::Piece& piece = plan.pieces[i];
-    const Bytes from = streams_.send_log(piece.region, piece.offset, piece.length);
-    sum = wire::checksum_copy(sum, chunk.subspan(at, piece.length), from, ((at - headers) & 1) != 0);
-    at += piece.length;
+  if (plan.payload_length > 0) {
+    std::array<Bytes, session::Lane::kSpans> spans;
+    const std::size_t n = streams_.sent_octets(plan.cookie, plan.position, plan.payload_length, spans);
+    for (const Bytes from : std::span(spans).first(n)) {
+      sum = wire::checksum_copy(sum, chunk.subspan(at, from.size()), from, ((at - headers) & 1) != 0);
+      at += from.size();
+    }
   }
   counters_.octets_gathered.add(plan.payload_length);
   store(tcp + kTcpChecksumAt, wire::checksum_finish(sum));

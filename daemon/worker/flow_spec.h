@@ -26,13 +26,21 @@ struct AllowedPrefix {
   }
 };
 
+enum class NoClient : std::uint8_t { refuse, drop, hold };
+enum class OnClientExit : std::uint8_t { reset, fin, hold };
+
 struct FlowSpec {
   std::string name;
   bool listen = false;
-  wire::FlowKey local;                    // listen: local address and port
+  std::vector<wire::FlowKey> locals;      // listen: local addresses and ports
   std::uint16_t first_port = 0, last_port = 0;  // connect: the flow's local ports
   std::vector<AllowedPrefix> allow;       // listen; empty: everyone
   std::uint32_t backlog = 0;              // listen: half-open connections of one worker
+  std::uint32_t syn_rate = 0;             // listen: a second, of all workers together; 0: no limit
+  std::uint32_t max_connections = 0;      // listen: of all workers together; 0: no limit
+  NoClient no_client = NoClient::refuse;
+  OnClientExit on_client_exit = OnClientExit::reset;
+  Duration hold_for = Duration::seconds(30);  // on_client_exit: hold
   std::uint32_t send_capacity = 0, receive_capacity = 0;  // of each stream's logs, powers of two
   atcp::FlowParams params;
 };

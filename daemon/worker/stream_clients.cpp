@@ -117,9 +117,7 @@ void Streams::dial(Instant now, const Dial& d) {
   atcp::ConnId conn;
   for (std::uint32_t n = 0, start = ref ? random_.below(count) : 0; ref && n < count && !conn.valid(); ++n) {
     key.local_port = static_cast<std::uint16_t>(spec.first_port + worker_ + (start + n) % count * workers_);
-    const auto opened = engine_.connect(now, {key, free_.back(), spec.params,
-                                              {lane, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
-                                              slot.lane->receive_capacity(*ref)});
+    const auto opened = engine_.connect(now, {key, free_.back(), spec.params, slot.lane->receive_capacity(*ref)});
     if (opened)
       conn = opened.value();
     else if (opened.error() != atcp::OpenError::duplicate)

@@ -139,8 +139,7 @@ bool Streams::accept(Instant now, atcp::ConnId conn, std::uint32_t flow) {
                                           {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0});
   if (!ref) return false;
   const std::uint32_t index = bind(now, conn, *best, *ref);
-  engine_.attach(now, conn, index, {*best, slot.lane->send_capacity(*ref), slot.lane->send_offset(*ref)},
-                 slot.lane->receive_capacity(*ref));
+  engine_.attach(now, conn, index, slot.lane->receive_capacity(*ref));
   // The peer may have finished already: its FIN often comes right behind the handshake.
   const bool finished = info.state == atcp::State::close_wait;
   slot.lane->set_state(*ref, finished ? shm::StreamState::peer_finished : shm::StreamState::open, shm::CloseCode::none);

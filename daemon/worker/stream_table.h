@@ -53,7 +53,7 @@ struct Streams::LaneSlot {
 };
 
 struct Streams::FlowSlot {
-  atcp::ListenerId listener;
+  std::vector<atcp::ListenerId> listeners;  // one a local address
   std::vector<std::uint32_t> lanes;  // that have attached it
 };
 

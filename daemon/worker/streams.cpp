@@ -23,9 +23,14 @@ Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCou
   for (std::uint32_t f = 0; f < specs.size(); ++f) {
     flows_.emplace_back();
     if (!specs[f].listen) continue;
-    const auto listener = engine.listen({specs[f].local, kListenerCookie | f, specs[f].params, specs[f].backlog});
-    CHECK(listener);  // composition has sized the engine and refused duplicates
-    flows_.back().listener = listener.value();
+    // A worker's share of what all workers together may do, rounded up.
+    const auto share = [&](std::uint32_t of_all) { return (of_all + workers - 1) / workers; };
+    for (const wire::FlowKey& local : specs[f].locals) {
+      const auto listener = engine.listen({local, kListenerCookie | f, specs[f].params, specs[f].backlog, share(specs[f].syn_rate),
+                                           share(specs[f].max_connections)});
+      CHECK(listener);  // composition has sized the engine and refused duplicates
+      flows_.back().listeners.push_back(listener.value());
+    }
   }
 }
 
@@ -124,14 +129,15 @@ void Streams::attach_flow(std::uint64_t client, std::uint32_t flow) {
   if (lane == kNoStream || flow >= flows_.size()) return;
   auto& lanes = flows_[flow].lanes;
   if (std::find(lanes.begin(), lanes.end(), lane) == lanes.end()) lanes.push_back(lane);
-  if (specs_[flow].listen) engine_.set_accepting(flows_[flow].listener, true);
+  for (const atcp::ListenerId listener : flows_[flow].listeners) engine_.set_answer(listener, atcp::Answer::accept);
   accept_again_ = !unaccepted_.empty();
 }
 
 void Streams::detach_flow(std::uint64_t client, std::uint32_t flow) {
   auto& lanes = flows_[flow].lanes;
   std::erase_if(lanes, [&](std::uint32_t lane) { return !lanes_[lane].lane || lanes_[lane].lane->client() == client; });
-  if (lanes.empty() && specs_[flow].listen) engine_.set_accepting(flows_[flow].listener, false);
+  if (lanes.empty())
+    for (const atcp::ListenerId listener : flows_[flow].listeners) engine_.set_answer(listener, atcp::Answer::refuse);
   accept_again_ = !unaccepted_.empty();
 }
 
@@ -196,8 +202,10 @@ void Streams::place(std::uint64_t cookie, std::uint64_t position, Bytes payload)
   lanes_[s.lane].lane->write_receive_log(s.ref, position, payload);
 }
 
-Bytes Streams::send_log(std::uint32_t region, std::uint64_t offset, std::uint32_t length) const {
-  return lanes_[region].lane->send_arena().subspan(offset, length);
+std::size_t Streams::sent_octets(std::uint64_t cookie, std::uint64_t position, std::uint32_t length,
+                                 std::span<Bytes, session::Lane::kSpans> out) const {
+  const Stream& s = streams_[static_cast<std::uint32_t>(cookie)];
+  return lanes_[s.lane].lane->read_send_log(s.ref, position, length, out);
 }
 
 // ---- stop and statistics ----------------------------------------------------------------------------------------------

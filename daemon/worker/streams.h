@@ -60,7 +60,9 @@ class Streams {
 
   // ---- for ingress and egress
   void place(std::uint64_t cookie, std::uint64_t position, Bytes payload);
-  Bytes send_log(std::uint32_t region, std::uint64_t offset, std::uint32_t length) const;
+  // Where [position, +length) of what that stream sends lies; returns the number of spans.
+  std::size_t sent_octets(std::uint64_t cookie, std::uint64_t position, std::uint32_t length,
+                          std::span<Bytes, session::Lane::kSpans> out) const;
 
   // ---- sleeping. prepare arms every stream and lane; false: something came meanwhile, do not sleep.
   bool prepare_sleep(Instant now);

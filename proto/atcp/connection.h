@@ -133,7 +133,6 @@ struct alignas(64) Connection {
   CloseReason reason = CloseReason::none;
   bool probing = false;  // the retransmit timer is the persist timer
   IpTemplate ip;
-  SendLog log;
   // Opening, closing and the rare.
   std::uint64_t cookie = 0;
   PathId path;

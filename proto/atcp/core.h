@@ -40,7 +40,7 @@ struct Listener {
   std::uint32_t half_open = 0;
   std::uint32_t backlog = 0;  // at most so many of them
   bool used = false;
-  bool accepting = false;
+  Answer answer = Answer::refuse;
 };
 
 // A segment that no connection sends: resets, and what TIME-WAIT repeats.

@@ -68,6 +68,7 @@ bool Engine::info(ConnId id, Info& info) const {
           .octets_sent = c->nxt() - c->snd.fin_sent,
           .octets_acknowledged = c->una() - c->fin_acked(),
           .octets_received = c->rcv.next,
+          .receive_edge = c->rcv.edge,
           .retransmits = c->retransmits,
           .rto_count = c->rto_count,
           .fast_recoveries = c->fast_recoveries,

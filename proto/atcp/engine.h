@@ -9,8 +9,8 @@
 //
 // Octets of payload never pass through the engine. It speaks of *stream positions*: 64-bit, cumulative, 0 is the first
 // payload octet of that direction. receive() says where an arriving payload belongs (Placement: also for octets behind a
-// hole, the worker puts them right to their place); transmit() says which octets of the sender's log to send (Piece).
-// So the engine owns no chunk, and reassembly is a matter of ranges.
+// hole, the worker puts them right to their place); transmit() says which octets of the sender's stream to send. Where they
+// lie in memory is the worker's business. So the engine owns no chunk, and reassembly is a matter of ranges.
 //
 // All state is in the memory span that the constructor gets: trivially copyable, linked by index. snapshot() and
 // restore() move it elsewhere. The engine's time is its own and stands still in between, so a timer keeps its remainder.
@@ -55,14 +55,6 @@ struct PathId {
   friend constexpr bool operator==(PathId, PathId) = default;
 };
 
-// The sender's log: octet at stream position p lies at region offset base + (p mod capacity). Segments that wrap have
-// two pieces. Capacity is a power of two.
-struct SendLog {
-  std::uint32_t region = 0;
-  std::uint32_t capacity = 0;
-  std::uint64_t base = 0;
-};
-
 enum class OpenError : std::uint8_t { no_slot, duplicate };
 
 struct ListenSpec {
@@ -70,13 +62,21 @@ struct ListenSpec {
   std::uint64_t cookie;  // comes back in events
   FlowParams params;
   std::uint32_t backlog = 0;  // its half-open connections; 0: as many as Limits.backlog, which is the most for any
+  std::uint32_t syn_rate = 0;         // SYNs a second that may open a connection; 0: no limit
+  std::uint32_t max_connections = 0;  // at one time, half-open ones included, TIME-WAIT not; 0: no limit
+};
+
+// What a SYN meets at a listener.
+enum class Answer : std::uint8_t {
+  refuse,  // a reset
+  drop,    // nothing: the peer tries again
+  accept,
 };
 
 struct ConnectSpec {
   wire::FlowKey key;
   std::uint64_t cookie;
   FlowParams params;
-  SendLog send_log;
   std::uint32_t receive_capacity;  // octets of receive log behind this connection
 };
 
@@ -103,12 +103,6 @@ struct Segment {
   Placement placement{};
 };
 
-struct Piece {
-  std::uint32_t region;
-  std::uint32_t length;
-  std::uint64_t offset;
-};
-
 // One segment to send. Header octets are IP and TCP, complete but for the link layer and the TCP checksum, whose field
 // holds the folded pseudo-header sum; the worker adds header[tcp_offset..] and the payload, and stores the complement.
 struct SegmentPlan {
@@ -116,11 +110,10 @@ struct SegmentPlan {
   wire::MacAddress asker{};
   wire::FlowKey key;
   std::uint64_t cookie = 0;         // the connection's
-  std::uint16_t payload_length = 0; // sum of the pieces
+  std::uint64_t position = 0;       // the payload is [position, +payload_length) of the connection's stream
+  std::uint16_t payload_length = 0;
   std::uint8_t header_length = 0;
   std::uint8_t tcp_offset = 0;
-  std::uint8_t piece_count = 0;
-  std::array<Piece, 2> pieces{};
   std::array<std::byte, 40 + 60> header{};
 };
 
@@ -157,6 +150,7 @@ struct Info {
   std::uint32_t mss, cwnd, ssthresh, send_window, receive_window, in_flight;  // octets
   Duration srtt, rttvar, min_rtt, rto;
   std::uint64_t octets_sent, octets_acknowledged, octets_received;
+  std::uint64_t receive_edge;  // stream position up to which the peer may send
   std::uint32_t retransmits, rto_count, fast_recoveries, zero_window_probes;
 };
 
@@ -172,17 +166,23 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Opening. A listener starts closed to callers: a SYN gets a reset until set_accepting(true).
+  // Opening. A listener starts with Answer::refuse.
   Result<ListenerId, OpenError> listen(const ListenSpec&);
   void unlisten(ListenerId);
-  void set_accepting(ListenerId, bool);
+  void set_answer(ListenerId, Answer);
   Result<ConnId, OpenError> connect(Instant now, const ConnectSpec&);
   // `port`: index of the worker's own list of ports, below kMaxPorts; `mtu`: of the path's link, IP octets.
   static constexpr std::uint32_t kMaxPorts = 64;
   void set_path(Instant now, ConnId, PathId, std::uint16_t mtu, std::uint32_t port);
+  // What the SYN-ACK of a passive connection promises, instead of FlowParams::initial_window (at most 65535, 0 is a window
+  // too); before its first set_path().
+  void set_initial_window(ConnId, std::uint32_t octets);
   // Gives a passive connection its client. From here the window is receive_capacity minus what is unconsumed. A capacity
-  // below FlowParams::initial_window breaks the promise of the SYN-ACK: what does not fit is dropped and comes again.
-  void attach(Instant now, ConnId, std::uint64_t cookie, const SendLog&, std::uint32_t receive_capacity);
+  // below what the SYN-ACK promised breaks that promise: what does not fit is dropped and comes again.
+  void attach(Instant now, ConnId, std::uint64_t cookie, std::uint32_t receive_capacity);
+  // Another log behind the connection, from its right edge on (Info::receive_edge): what was promised stays promised, and
+  // the edge goes on at consumed + capacity as soon as that is further.
+  void set_receive_capacity(Instant now, ConnId, std::uint32_t capacity);
 
   // The application's side; positions are cumulative and never go back (the caller has validated them).
   void commit(Instant now, ConnId, std::uint64_t position);   // the log is filled up to here

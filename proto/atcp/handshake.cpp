@@ -63,8 +63,8 @@ void syn_for_listener(Core& e, Instant now, std::uint32_t listener, Segment& s) 
   const wire::TcpHeader& tcp = s.packet->tcp;
   Listener& l = e.listeners[listener];
   if (tcp.has(flag::fin)) return e.drop(s, wire::Drop::tcp_flags);
-  if (!l.accepting) {
-    reply_reset(e, *s.packet);
+  if (l.answer != Answer::accept) {
+    if (l.answer == Answer::refuse) reply_reset(e, *s.packet);
     return e.drop(s, wire::Drop::listener_closed);
   }
   if (l.half_open >= l.backlog) return e.drop(s, wire::Drop::listener_backlog);

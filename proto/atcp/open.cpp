@@ -54,7 +54,7 @@ void Engine::unlisten(ListenerId id) {
   e.listeners[id.slot] = {};
 }
 
-void Engine::set_accepting(ListenerId id, bool accepting) { core_->listeners[id.slot].accepting = accepting; }
+void Engine::set_answer(ListenerId id, Answer answer) { core_->listeners[id.slot].answer = answer; }
 
 Result<ConnId, OpenError> Engine::connect(Instant caller_now, const ConnectSpec& spec) {
   Core& e = *core_;
@@ -70,7 +70,6 @@ Result<ConnId, OpenError> Engine::connect(Instant caller_now, const ConnectSpec&
   c.snd.iss = numbers.isn;
   c.timestamp_offset = numbers.timestamp_offset;
   c.cookie = spec.cookie;
-  c.log = spec.send_log;
   c.attached = true;
   c.rcv.capacity = spec.receive_capacity;
   c.rcv.edge = std::min({spec.params.initial_window, spec.receive_capacity, kLargestPlainWindow});
@@ -107,7 +106,14 @@ void Engine::set_path(Instant now, ConnId id, PathId path, std::uint16_t mtu, st
   if (first || was_active) e.activate(*c);
 }
 
-void Engine::attach(Instant now, ConnId id, std::uint64_t cookie, const SendLog& log, std::uint32_t receive_capacity) {
+void Engine::set_initial_window(ConnId id, std::uint32_t octets) {
+  Connection* const c = core_->find(id);
+  if (c == nullptr || c->has_path || c->state != State::syn_received) return;
+  c->rcv.capacity = octets;
+  c->rcv.edge = std::min(octets, kLargestPlainWindow);
+}
+
+void Engine::attach(Instant now, ConnId id, std::uint64_t cookie, std::uint32_t receive_capacity) {
   Core& e = *core_;
   Connection* const c = e.find(id);
   if (c == nullptr || c->attached) return;
@@ -115,8 +121,17 @@ void Engine::attach(Instant now, ConnId id, std::uint64_t cookie, const SendLog&
   c->attached = true;
   c->cookie = cookie;
   c->listener = kNoIndex;
-  c->log = log;
   c->rcv.capacity = receive_capacity;
+  c->rcv.edge = std::min<std::uint64_t>(c->rcv.edge, c->rcv.consumed + receive_capacity);
+  offer_window(e, *c);
+}
+
+void Engine::set_receive_capacity(Instant now, ConnId id, std::uint32_t capacity) {
+  Core& e = *core_;
+  Connection* const c = e.find(id);
+  if (c == nullptr || !c->attached) return;
+  e.own_time(now);
+  c->rcv.capacity = capacity;
   offer_window(e, *c);
 }
 

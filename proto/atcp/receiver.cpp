@@ -62,7 +62,7 @@ void payload_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32
     e.drop(s, wire::Drop::after_close);
     return reset_connection(e, c, now, CloseReason::reset_by_us);
   }
-  const std::uint64_t limit = std::min({rcv.edge, rcv.consumed + rcv.capacity, rcv.end});
+  const std::uint64_t limit = std::min(rcv.edge, rcv.end);
   if (position >= limit) {  // a probe of a closed window, mostly
     ack_now(e, c);
     return e.drop(s, wire::Drop::out_of_window);

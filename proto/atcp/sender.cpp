@@ -37,22 +37,11 @@ void put_header(Core& e, Connection& c, Instant now, std::uint64_t position, std
   emit(c.ip, tcp, payload, plan);
 }
 
-// The octets [position, +length) of the log; two pieces where it wraps.
-void put_pieces(const Connection& c, std::uint64_t position, std::uint32_t length, SegmentPlan& plan) {
-  const std::uint32_t start = static_cast<std::uint32_t>(position & (c.log.capacity - 1));
-  const std::uint32_t first = std::min(length, c.log.capacity - start);
-  plan.pieces[0] = {c.log.region, first, c.log.base + start};
-  plan.piece_count = length > 0 ? 1 : 0;
-  if (first == length) return;
-  plan.pieces[1] = {c.log.region, length - first, c.log.base};
-  plan.piece_count = 2;
-}
-
 void put_data(Core& e, Connection& c, Instant now, std::uint64_t position, std::uint32_t length, bool fin,
               SegmentPlan& plan) {
   std::uint8_t flags = fin ? flag::fin : 0;
   if (length > 0 && position + length == c.snd.committed) flags |= flag::psh;
-  put_pieces(c, position, length, plan);
+  plan.position = position;
   put_header(e, c, now, position, flags, static_cast<std::uint16_t>(length), plan);
   c.snd.sent_at = now;
   if (c.deadline(Timer::retransmit).is_never() || c.probing) start_retransmit_timer(e, c, now);  // RFC 6298 (5.1)

@@ -14,7 +14,6 @@ constexpr std::uint8_t kTurn = 16;
 bool Engine::transmit(Instant caller_now, std::uint32_t port, SegmentPlan& plan) {
   Core& e = *core_;
   const Instant now = e.own_time(caller_now);
-  plan.piece_count = 0;
   if (next_reply(e, port, plan)) {
     e.counters->segments_out.add();
     return true;

@@ -34,6 +34,8 @@
   X(no_connection, "No connection or listener has this tuple.")                                                  \
   X(listener_closed, "The listener's flow has no client that would accept.")                                     \
   X(listener_backlog, "The listener's backlog is full.")                                                         \
+  X(syn_rate, "More SYNs a second than the flow's syn_rate.")                                                    \
+  X(connection_limit, "The flow's max_connections are there already.")                                           \
   X(not_allowed, "The flow's allow list refuses this source.")                                                   \
   X(no_memory, "No free connection slot or memory within the limits.")                                           \
   X(out_of_window, "The segment lies outside the receive window.")                                               \

@@ -54,7 +54,7 @@ class Bench {
     listen.local.local = wire::Address::v4(10, 0, 0, 1);
     listen.local.local_port = 9000;
     listen.cookie = ~0ull;
-    engine_->set_accepting(engine_->listen(listen).value(), true);
+    engine_->set_answer(engine_->listen(listen).value(), Answer::accept);
     for (std::uint32_t i = 0; i < connections; ++i) open(i);
     order_.resize(std::max(connections, kBurst));
     for (std::uint32_t i = 0; i < order_.size(); ++i) order_[i] = i % connections;
@@ -144,7 +144,7 @@ class Bench {
       for (std::size_t i = 0; i < n; ++i) {
         const Event& e = events[i];
         if (e.what & Event::path_wanted) engine_->set_path(now_, e.conn, {0}, 1500, 0);
-        if (e.what & Event::established) engine_->attach(now_, e.conn, opening_, {0, kLog, 0}, kLog);
+        if (e.what & Event::established) engine_->attach(now_, e.conn, opening_, kLog);
         if (e.what & Event::delivered) engine_->consume(now_, e.conn, e.delivered_to);
         last_ = e.conn;
       }

@@ -20,7 +20,6 @@ ConnId add_sender(Ladder& t, std::uint16_t local_port) {
   spec.key.local_port = local_port;
   spec.cookie = local_port;
   spec.params.timestamps = false;
-  spec.send_log = {.region = 2, .capacity = 1 << 20, .base = 0};
   spec.receive_capacity = 65536;
   Engine& e = t.engine();
   const ConnId id = e.connect(t.now(), spec).value();

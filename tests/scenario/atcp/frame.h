@@ -14,18 +14,15 @@ namespace netchan::atcp::test {
 
 inline constexpr std::size_t kEthernet = 14;
 
-// `log` is the whole region that the pieces point into; empty: the payload is zeros.
+// `log` is the stream's log, a ring; empty: the payload is zeros.
 inline std::vector<std::byte> build_frame(const SegmentPlan& plan, Bytes log) {
   std::vector<std::byte> frame(kEthernet + plan.header_length + plan.payload_length);
   const bool v4 = (std::to_integer<unsigned>(plan.header[0]) >> 4) == 4;
   frame[12] = v4 ? std::byte{0x08} : std::byte{0x86};
   frame[13] = v4 ? std::byte{0x00} : std::byte{0xdd};
   std::copy_n(plan.header.begin(), plan.header_length, frame.begin() + kEthernet);
-  std::size_t at = kEthernet + plan.header_length;
-  for (std::size_t i = 0; !log.empty() && i < plan.piece_count; ++i) {
-    std::memcpy(frame.data() + at, log.data() + plan.pieces[i].offset, plan.pieces[i].length);
-    at += plan.pieces[i].length;
-  }
+  for (std::size_t i = 0; !log.empty() && i < plan.payload_length; ++i)
+    frame[kEthernet + plan.header_length + i] = log[(plan.position + i) % log.size()];
   const Bytes segment = Bytes(frame).subspan(kEthernet + plan.tcp_offset);
   const std::uint16_t sum = wire::checksum_finish(wire::checksum_add(0, segment));
   store(frame.data() + kEthernet + plan.tcp_offset + 16, sum);

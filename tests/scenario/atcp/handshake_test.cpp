@@ -99,7 +99,6 @@ TEST_CASE("nothing is sent before the path is known") {
   ConnectSpec spec;
   spec.key = t.key();
   spec.cookie = 1;
-  spec.send_log.capacity = 4096;
   spec.receive_capacity = 4096;
   const ConnId id = t.engine().connect(t.now(), spec).value();
   CHECK_FALSE(t.engine().has_output(3));

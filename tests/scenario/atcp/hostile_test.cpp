@@ -59,7 +59,6 @@ class Hostile {
     ConnectSpec spec;
     spec.key = ladder_.key();
     spec.cookie = 1;
-    spec.send_log = {1, 1 << 16, 0};
     spec.receive_capacity = 1 << 16;
     if (ladder_.engine().connect(now_, spec)) committed_ = consumed_ = delivered_ = 0;
   }
@@ -153,7 +152,7 @@ class Hostile {
       if (event.what & Event::path_wanted) e.set_path(now_, event.conn, {1}, 1500, 3);
       if ((event.what & Event::established) && event.cookie == 100) {
         committed_ = consumed_ = 0;
-        if (random_.below(4) != 0) e.attach(now_, event.conn, 1, {1, 1 << 16, 0}, 1 << 16);
+        if (random_.below(4) != 0) e.attach(now_, event.conn, 1, 1 << 16);
       }
       delivered_ = event.delivered_to;
       released_ = event.released_to;

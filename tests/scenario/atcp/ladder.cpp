@@ -74,7 +74,7 @@ void Ladder::listen() {
   spec.cookie = kListenerCookie;
   spec.params = options.params;
   listener_ = engine_->listen(spec).value();
-  engine_->set_accepting(listener_, true);
+  engine_->set_answer(listener_, Answer::accept);
 }
 
 void Ladder::connect() {
@@ -82,7 +82,6 @@ void Ladder::connect() {
   spec.key = key();
   spec.cookie = kCookie;
   spec.params = options.params;
-  spec.send_log = {.region = 1, .capacity = options.send_capacity, .base = 0};
   spec.receive_capacity = options.receive_capacity;
   connection_ = engine_->connect(now_, spec).value();
   step();
@@ -133,7 +132,7 @@ void Ladder::step() {
       }
       if (event.what & Event::path_wanted) engine_->set_path(now_, event.conn, {42}, options.mtu, kPort);
       if ((event.what & Event::established) && event.cookie == kListenerCookie && options.attach) {
-        engine_->attach(now_, event.conn, kCookie, {1, options.send_capacity, 0}, options.receive_capacity);
+        engine_->attach(now_, event.conn, kCookie, options.receive_capacity);
       }
     }
   }

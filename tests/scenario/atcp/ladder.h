@@ -56,7 +56,6 @@ struct LadderOptions {
                 .replies = 8};
   FlowParams params = default_params();
   std::uint32_t receive_capacity = 65536;
-  std::uint32_t send_capacity = 1 << 20;
   std::uint16_t mtu = 1500;
   bool ipv6 = false;
   bool attach = true;  // attach a passive connection as soon as it is established

@@ -113,7 +113,7 @@ TEST_CASE("a listener's own backlog holds before the engine's") {
   spec.backlog = 1;
   const auto id = t.engine().listen(spec);
   REQUIRE(static_cast<bool>(id));
-  t.engine().set_accepting(id.value(), true);
+  t.engine().set_answer(id.value(), Answer::accept);
   for (const std::uint16_t port : {40001, 40002}) {
     wire::Packet syn;
     syn.key = t.key();
@@ -136,9 +136,9 @@ TEST_CASE("a wildcard listener takes what no listener of the very address does")
   any.local.interface = 0;
   any.cookie = 1;
   exact.cookie = 2;
-  t.engine().set_accepting(t.engine().listen(any).value(), true);
+  t.engine().set_answer(t.engine().listen(any).value(), Answer::accept);
   const ListenerId exactly = t.engine().listen(exact).value();
-  t.engine().set_accepting(exactly, true);
+  t.engine().set_answer(exactly, Answer::accept);
   CHECK(t.engine().listen(exact).error() == OpenError::duplicate);
 
   const auto cookie_of_syn = [&](std::uint16_t port) {
@@ -181,7 +181,7 @@ TEST_CASE("a name that is late does nothing") {
   e.release(t.now(), old);
   e.abort(t.now(), old);
   e.set_path(t.now(), old, {1}, 1500, 1);
-  e.attach(t.now(), old, 1, {1, 4096, 0}, 4096);
+  e.attach(t.now(), old, 1, 4096);
   Info info;
   CHECK_FALSE(e.info(old, info));
   e.check_invariants();

@@ -125,7 +125,7 @@ void World::open() {
   listen.local.local_port = kServicePort;
   listen.cookie = kListenerCookie;
   listen.params = b.params;
-  b.engine->set_accepting(b.engine->listen(listen).value(), true);
+  b.engine->set_answer(b.engine->listen(listen).value(), Answer::accept);
   Host& a = *hosts_[0];
   for (std::uint32_t i = 0; i < kStreams; ++i) {
     ConnectSpec spec;
@@ -136,7 +136,6 @@ void World::open() {
     spec.key.interface = 1;
     spec.cookie = i;
     spec.params = a.params;
-    spec.send_log = {i, kLog, 0};
     spec.receive_capacity = kLog;
     a.streams[i].conn = a.engine->connect(now_, spec).value();
     a.streams[i].known = a.streams[i].attached = true;
@@ -212,7 +211,7 @@ void World::events(Host& h) {
           if (stream.known) error_ = "a stream was accepted twice";
           stream.conn = event.conn;
           stream.known = stream.attached = true;
-          h.engine->attach(now_, event.conn, index, {static_cast<std::uint32_t>(index), kLog, 0}, kLog);
+          h.engine->attach(now_, event.conn, static_cast<std::uint64_t>(index), kLog);
         } else {
           continue;
         }
@@ -263,9 +262,9 @@ void World::applications(Host& h) {
 void World::transmit(Host& h) {
   SegmentPlan plan;
   while (h.engine->transmit(now_, 0, plan)) {
-    const bool of_stream = plan.piece_count > 0;
+    const bool of_stream = plan.payload_length > 0;
     std::vector<std::byte> frame =
-        build_frame(plan, of_stream ? Bytes(h.streams[plan.pieces[0].region].send_log) : Bytes{});
+        build_frame(plan, of_stream ? Bytes(h.streams[plan.cookie].send_log) : Bytes{});
     if (faults_.forge && of_stream && random_.below(20) == 0) {
       frame.back() ^= std::byte{0x40};
       // The sum is corrected: only the checker can tell.

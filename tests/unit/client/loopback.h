@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <deque>
@@ -18,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -174,15 +176,14 @@ class EchoWorker : public Thread {
       const std::uint64_t log = lane.receive_capacity(s.ref);
       if (!options_.discard) n = std::min<std::uint64_t>(n, log - (s.delivered - s.consumed));
       if (options_.chunk != 0) n = std::min<std::uint64_t>(n, options_.chunk);
-      const Bytes from = lane.send_arena().subspan(lane.send_offset(s.ref), lane.send_capacity(s.ref));
-      for (std::uint64_t done = 0; done < n;) {
-        const std::uint64_t at = (s.moved + done) & (from.size() - 1);
-        const std::uint64_t part = std::min<std::uint64_t>(n - done, from.size() - at);
+      std::array<Bytes, Lane::kSpans> spans;
+      std::uint64_t done = 0;
+      for (const Bytes from : std::span(spans).first(lane.read_send_log(s.ref, s.moved, static_cast<std::uint32_t>(n), spans))) {
         if (options_.discard)
-          std::memcpy(scratch_.data(), from.data() + at, part);  // into a frame, as it were
+          std::memcpy(scratch_.data(), from.data(), from.size());  // into a frame, as it were
         else
-          lane.write_receive_log(s.ref, s.delivered + done, from.subspan(at, part));
-        done += part;
+          lane.write_receive_log(s.ref, s.delivered + done, from);
+        done += from.size();
       }
       if (n > 0) {
         s.moved += n;

@@ -50,8 +50,8 @@ TEST_CASE("every value arrives where the daemon reads it") {
   CHECK(c.flows[0].name == "orders");
   CHECK(c.flows[0].interface == "eth0");
   CHECK(t.listen);
-  CHECK(t.endpoint.address == wire::Address::v4(10, 0, 0, 2));
-  CHECK(t.endpoint.port == 9000);
+  CHECK(t.endpoint().address == wire::Address::v4(10, 0, 0, 2));
+  CHECK(t.endpoint().port == 9000);
   REQUIRE(t.allow.size() == 2);
   CHECK(t.allow[1].length == 96 + 16);
   CHECK(t.send_buffer == 1 << 20);
@@ -69,7 +69,7 @@ TEST_CASE("every value arrives where the daemon reads it") {
   CHECK(c.flows[0].clients.groups == std::vector<std::string>{"desk"});
   const Tcp& u = c.flows[1].tcp;
   CHECK(!u.listen);
-  CHECK(u.endpoint.port == 7000);
+  CHECK(u.endpoint().port == 7000);
   CHECK(u.local_ports.last == 40999);
   CHECK(u.source == wire::Address::v4(10, 0, 0, 2));
   CHECK(u.params.congestion == atcp::Congestion::newreno);

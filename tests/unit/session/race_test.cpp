@@ -119,11 +119,11 @@ void echo(session::Lane& lane, std::uint32_t streams, std::uint32_t log) {
       std::uint64_t n = 0;
       if (wish) {
         n = std::min<std::uint64_t>(wish->committed - s.moved, log - (s.delivered - wish->consumed));
-        const Bytes from = lane.send_arena().subspan(lane.send_offset(s.ref), log);
-        for (std::uint64_t done = 0; done < n;) {
-          const std::uint64_t at = (s.moved + done) & (log - 1), part = std::min<std::uint64_t>(n - done, log - at);
-          lane.write_receive_log(s.ref, s.delivered + done, from.subspan(at, part));
-          done += part;
+        std::array<Bytes, session::Lane::kSpans> spans;
+        std::uint64_t done = 0;
+        for (const Bytes from : std::span(spans).first(lane.read_send_log(s.ref, s.moved, static_cast<std::uint32_t>(n), spans))) {
+          lane.write_receive_log(s.ref, s.delivered + done, from);
+          done += from.size();
         }
         if (n > 0) {
           s.moved += n;
