@@ -55,6 +55,7 @@ class Netchand:
         self.log = os.path.join(self.folder, "netchand.log")
         self.config = os.path.join(self.folder, "netchand.yaml")
         self.process = None
+        self.wrap = []  # a command that runs the daemon: prlimit and the like
         everything = {
             "interfaces": [{"name": lab_module.INTERFACE[side]}],
             "workers": {"cores": list(cores), "idle": idle},
@@ -88,7 +89,7 @@ class Netchand:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.log, "ab") as log:
             notify.bind(path)
             notify.settimeout(timeout)
-            self.process = self.lab.start(self.side, [self.program, "--config", self.config], stderr=log, stdout=log,
+            self.process = self.lab.start(self.side, [*self.wrap, self.program, "--config", self.config], stderr=log, stdout=log,
                                           env={**os.environ, "NOTIFY_SOCKET": path})
             pidfd = os.pidfd_open(self.process.pid)
             try:

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What happens to machines: links that flap, neighbours that change, a daemon that is stopped, starved, or started again and again.
+Octets come exactly once and in order, or with a defined error; and nothing is left behind."""
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from daemon import DaemonDied, connect_flow, listen_flow
+from helpers import attached, cat, finished, random_file, receive_all, send_file, sha256, until, xdp_program
+from lab import ADDRESS, INTERFACE, end
+
+MEGABYTES = 24  # a direction: far more than the buffers of both ends, so that a fault meets a stream in full flow
+
+
+class BothWays:
+    """A file each way at once over one connection of a connect flow, while something happens."""
+
+    def __init__(self, daemon, build, folder, lab, port=7000, address=ADDRESS["b"]):
+        self.ours, self.theirs = random_file(folder / "big-ours", MEGABYTES, 1), random_file(folder / "big-theirs", MEGABYTES, 2)
+        self.received = folder / "big-received"
+        with lab.listen("b", (address, port)) as server:
+            self.client = cat(daemon, build, "outbound", source=self.ours, target=self.received)
+            self.sock, _ = server.accept()
+        self.sock.settimeout(50)
+        self.taken = None
+        self.sender = threading.Thread(target=send_file, args=(self.sock, self.theirs))
+        self.taker = threading.Thread(target=self._take)
+        self.sender.start()
+        self.taker.start()
+
+    def _take(self):
+        self.taken = receive_all(self.sock)
+
+    def moved(self, octets):
+        """Until the daemon's client has so many octets of theirs."""
+        until(lambda: os.path.getsize(self.received) >= octets, words="the transfer stands still")
+
+    def finish(self):
+        self.sender.join()
+        self.taker.join()
+        finished(self.client)
+        self.sock.close()
+        assert self.taken == (sha256(self.ours), MEGABYTES << 20)
+        assert sha256(self.received) == sha256(self.theirs)
+
+
+def test_a_link_that_flaps_on_both_sides_loses_nothing(netchand, build, folder, lab):
+    transfer = BothWays(netchand([connect_flow("outbound", 7000)]), build, folder, lab)
+    for n in range(6):
+        transfer.moved((n + 1) << 20)
+        side = "ab"[n % 2]
+        lab.run(side, ["ip", "link", "set", INTERFACE[side], "down"])
+        time.sleep(0.05)  # the length of the fault
+        lab.run(side, ["ip", "link", "set", INTERFACE[side], "up"])
+    transfer.finish()
+
+
+def test_a_peer_whose_mac_changes_is_found_again(netchand, build, folder, lab):
+    """As when an address moves to the other machine of a pair: it announces itself, and nobody waits for a timer."""
+    transfer = BothWays(netchand([connect_flow("outbound", 7000)]), build, folder, lab)
+    lab.run("b", ["sysctl", "-qw", f"net.ipv4.conf.{INTERFACE['b']}.arp_notify=1"])
+    for n in range(4):
+        transfer.moved((n + 1) << 20)
+        lab.run("b", ["ip", "link", "set", INTERFACE["b"], "address", f"02:00:00:00:77:{n:02x}"])
+    transfer.finish()
+
+
+def test_a_route_that_moves_to_another_next_hop_is_followed(netchand, build, folder, lab):
+    far = "10.99.0.1"
+    lab.run("b", ["ip", "address", "add", far + "/32", "dev", "lo"])
+    lab.run("b", ["ip", "address", "add", "10.77.0.3/24", "dev", INTERFACE["b"]])
+    lab.run("a", ["ip", "route", "add", "10.99.0.0/24", "via", ADDRESS["b"]])
+    transfer = BothWays(netchand([connect_flow("outbound", 7000, address=far)]), build, folder, lab, address=far)
+    for n, hop in enumerate(("10.77.0.3", ADDRESS["b"], "10.77.0.3")):
+        transfer.moved((n + 1) << 20)
+        lab.run("a", ["ip", "route", "change", "10.99.0.0/24", "via", hop])
+    transfer.moved(5 << 20)
+    lab.run("a", ["ip", "route", "del", "10.99.0.0/24"])
+    time.sleep(0.2)  # the length of the fault
+    lab.run("a", ["ip", "route", "add", "10.99.0.0/24", "via", ADDRESS["b"]])
+    transfer.finish()
+
+
+def test_a_daemon_that_is_stopped_and_continued_goes_on(netchand, build, folder, lab):
+    daemon = netchand([connect_flow("outbound", 7000)])
+    transfer = BothWays(daemon, build, folder, lab)
+    for n in range(3):
+        transfer.moved((n + 1) << 20)
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.7)  # the length of the fault
+        daemon.process.send_signal(signal.SIGCONT)
+    transfer.finish()
+
+
+# ---- limits ---------------------------------------------------------------------------------------------------------------
+
+
+def programs_of_ours():
+    shown = subprocess.run(["bpftool", "-j", "prog", "show"], check=True, capture_output=True).stdout
+    return {p["id"] for p in json.loads(shown) if p.get("name", "").startswith("steer")}
+
+
+@pytest.mark.unsanitized
+@pytest.mark.parametrize("limit", ["--nofile=12", "--nofile=24", "--as=50000000", "--as=150000000"])
+def test_a_start_that_a_limit_forbids_says_what_failed_and_leaves_nothing(netchand, lab, limit):
+    before = programs_of_ours()
+    daemon = netchand([listen_flow("inbound", 9000)], run=False, memory={"size": "128MiB"})
+    daemon.wrap = ["prlimit", limit]
+    with pytest.raises(DaemonDied) as died:
+        daemon.start()
+    words = str(died.value)
+    assert daemon.process.returncode > 0, words  # an exit code: no signal, no CHECK
+    assert re.search(r"[Tt]oo many open files|[Cc]annot allocate|bad_alloc|memory", words), words
+    assert xdp_program(lab) is None
+    assert programs_of_ours() <= before
+
+
+def in_use(pid, limit):
+    """Descriptors open, or octets mapped."""
+    if limit == "nofile":
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    with open(f"/proc/{pid}/statm", encoding="utf-8") as f:
+        return int(f.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.unsanitized
+@pytest.mark.parametrize("limit, room, says", [("nofile", 4, b"open files|descriptor"), ("as", 1 << 20, b"allocate|memory")])
+def test_clients_beyond_a_limit_of_the_daemon_are_refused_with_words_and_others_stay(netchand, build, lab, limit, room, says):
+    daemon = netchand([listen_flow("inbound", 9000)])
+    pid = daemon.process.pid
+
+    def set_limit(value):
+        subprocess.run(["prlimit", f"--pid={pid}", f"--{limit}={value}:"], check=True)
+    first = cat(daemon, build, "inbound")
+    with attached(daemon, 9000) as sock:
+        set_limit(in_use(pid, limit) + room)
+        second = daemon.client([os.path.join(build, "client", "netchan-cat"), "inbound"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        _, words = second.communicate(timeout=20)
+        assert second.returncode != 0
+        assert re.search(says, words), words
+        set_limit(4096 if limit == "nofile" else "unlimited")
+        sock.shutdown(1)
+        finished(first)
+    third = cat(daemon, build, "inbound")
+    with attached(daemon, 9000) as sock:
+        sock.shutdown(1)
+        finished(third)
+
+
+# ---- again and again ------------------------------------------------------------------------------------------------------
+
+
+class Knocking:
+    """Kernel peers that connect, send and wait, whatever becomes of it: the load under which a daemon is restarted."""
+
+    def __init__(self, lab, port):
+        self.lab, self.port = lab, port
+        self.over = threading.Event()
+        self.answered = 0
+        self.threads = [threading.Thread(target=self._knock) for _ in range(2)]
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for t in self.threads:
+            t.join()
+
+    def _knock(self):
+        while not self.over.is_set():
+            try:
+                with self.lab.connect("b", (ADDRESS["a"], self.port), timeout=0.3) as sock:
+                    sock.sendall(b"x" * 65536)
+                    sock.shutdown(1)
+                    while sock.recv(65536):
+                        pass
+                    self.answered += 1
+            except OSError:  # refused, reset or silent: the daemon is not there just now
+                self.over.wait(0.005)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.unsanitized
+def test_a_hundred_restarts_under_load_leave_nothing_behind(netchand, build, folder, lab):
+    before = programs_of_ours()
+    namespaces = set(os.listdir("/var/run/netns"))
+    daemon = netchand([listen_flow("load", 9000), listen_flow("inbound", 9001)], run=False)
+    ours = random_file(folder / "big-ours", 1)
+    with Knocking(lab, 9000) as load:
+        for n in range(100):
+            daemon.start()
+            reader = daemon.client([os.path.join(build, "client", "netchan-cat"), "load"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if n % 10 == 0:  # now and then a transfer that must be whole
+                client = cat(daemon, build, "inbound", source=ours)
+                with attached(daemon, 9001) as sock:
+                    sock.shutdown(1)
+                    assert receive_all(sock)[0] == sha256(ours)
+                finished(client)
+            if n % 2:
+                daemon.kill()
+            else:
+                assert daemon.stop() == 0
+            assert xdp_program(lab) is None
+            end(reader, signal.SIGKILL)
+    assert load.answered > 0
+    until(lambda: programs_of_ours() <= before, words="an XDP program stayed")
+    assert set(os.listdir("/var/run/netns")) == namespaces
+    for port in (9000, 9001):
+        lab.listen("a", (ADDRESS["a"], port)).close()  # the kernel has its ports back
+    assert "CHECK failed" not in daemon.log_text()
