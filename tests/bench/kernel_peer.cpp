@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,12 +18,16 @@ namespace {
 
 [[noreturn]] void fail(const char* what) { die(std::string(what) + ": " + std::strerror(errno)); }
 
-sockaddr_in address(const std::string& target) {
+// An IPv6 socket for both families: 10.0.0.2:80 is ::ffff:10.0.0.2, and travels as IPv4.
+sockaddr_in6 address(const std::string& target) {
   const std::size_t colon = target.rfind(':');
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  if (colon == std::string::npos || inet_pton(AF_INET, target.substr(0, colon).c_str(), &a.sin_addr) != 1) die("not ADDRESS:PORT: " + target);
-  a.sin_port = htons(static_cast<std::uint16_t>(std::atoi(target.c_str() + colon + 1)));
+  sockaddr_in6 a{};
+  a.sin6_family = AF_INET6;
+  if (colon == std::string::npos || colon < 2) die("not ADDRESS:PORT: " + target);
+  const bool v6 = target.front() == '[';
+  const std::string host = v6 ? target.substr(1, colon - 2) : "::ffff:" + target.substr(0, colon);
+  if (inet_pton(AF_INET6, host.c_str(), &a.sin6_addr) != 1) die("not ADDRESS:PORT: " + target);
+  a.sin6_port = htons(static_cast<std::uint16_t>(std::atoi(target.c_str() + colon + 1)));
   return a;
 }
 
@@ -32,31 +37,33 @@ void prepare(int fd, const Options& o) {
 }
 
 int listener(const Options& o) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  const int on = 1;
-  const sockaddr_in a = address(o.target);
+  const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+  const int on = 1, off = 0;
+  const sockaddr_in6 a = address(o.target);
+  setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a) < 0) fail("bind");
-  if (listen(fd, 1024) < 0) fail("listen");
+  if (listen(fd, 4096) < 0) fail("listen");
   std::fprintf(stderr, "ready\n");
   return fd;
 }
 
-int open_one(const Options& o) {
-  int fd;
-  if (o.listen) {
-    const int l = listener(o);
-    fd = accept(l, nullptr, nullptr);
+std::vector<int> open_all(const Options& o, int count) {
+  std::vector<int> fds;
+  const int l = o.listen ? listener(o) : -1;
+  const sockaddr_in6 a = address(o.target);
+  while (std::ssize(fds) < count) {
+    const int fd = o.listen ? accept(l, nullptr, nullptr) : socket(AF_INET6, SOCK_STREAM, 0);
     if (fd < 0) fail("accept");
-    close(l);
-  } else {
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-    const sockaddr_in a = address(o.target);
-    if (connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a) < 0) fail("connect");
+    if (!o.listen && connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a) < 0) fail("connect");
+    prepare(fd, o);
+    fds.push_back(fd);
   }
-  prepare(fd, o);
-  return fd;
+  if (o.listen) close(l);
+  return fds;
 }
+
+int open_one(const Options& o) { return open_all(o, 1).front(); }
 
 void send_all(int fd, const std::byte* octets, std::size_t size) {
   while (size > 0) {
@@ -98,6 +105,54 @@ void sink(const Options& o) {
   walker.finish();
   close(fd);
   report_flow(o, walker.octets(), walker.seconds());
+}
+
+void spread(const Options& o) {
+  Options each = o;
+  each.nodelay = true;
+  const std::vector<int> fds = open_all(each, o.count);
+  std::vector<std::byte> message(o.size);
+  std::uint64_t n = 0;
+  const double start = now(), end = start + o.seconds;
+  for (bool more = true; more; ++n) {
+    number(message.data(), n);
+    for (const int fd : fds) {
+      send_all(fd, message.data(), message.size());
+      if (!(more = now() < end)) break;
+    }
+  }
+  const double seconds = now() - start;
+  for (const int fd : fds) shutdown(fd, SHUT_WR);
+  report_flow(o, n * o.size * fds.size(), seconds);
+}
+
+void gather(const Options& o) {
+  std::vector<int> fds = open_all(o, o.count);
+  const int poll = epoll_create1(0);
+  for (const int fd : fds) {
+    epoll_event e{.events = EPOLLIN, .data = {.fd = fd}};
+    if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) < 0) fail("epoll_ctl");
+  }
+  std::byte buffer[64 << 10];
+  epoll_event events[256];
+  std::uint64_t octets = 0;
+  double first = 0, last = 0;
+  for (int left = o.count; left > 0;) {
+    const int n = epoll_wait(poll, events, 256, -1);
+    for (int i = 0; i < n; ++i) {
+      const ssize_t got = recv(events[i].data.fd, buffer, sizeof buffer, 0);
+      if (got < 0) fail("recv");
+      if (got > 0) {
+        last = now();
+        if (octets == 0) first = last;
+        octets += static_cast<std::uint64_t>(got);
+      } else {
+        close(events[i].data.fd);
+        --left;
+      }
+    }
+  }
+  report_flow(o, octets, last - first);
 }
 
 // Blocking, unless --spin: then recv is asked again and again.
@@ -170,5 +225,7 @@ int main(int argc, char** argv) {
   else if (o.mode == "sink") sink(o);
   else if (o.mode == "echo") echo(o);
   else if (o.mode == "ping") ping(o);
+  else if (o.mode == "spread") spread(o);
+  else if (o.mode == "gather") gather(o);
   else die("unknown mode " + o.mode);
 }

@@ -8,8 +8,9 @@ import subprocess
 
 from measure import BULK, CLIENT_CORE, WORKER_CORE, Netchan, busy_share, wait_for_idle
 from raw import SIZES, raw_rate
-from suite import Suite
+from suite import NETCHAN, NETCHAN6, Suite
 from table import print_table
+import width
 
 
 def main():
@@ -19,6 +20,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--sizes", default=f"16,64,256,1024,{BULK}")
     parser.add_argument("--json", help="writes every value of every round")
+    parser.add_argument("--table", action="store_true", help="only bench.md's table")
+    parser.add_argument("--width", action="store_true", help="only workers, connections, idle, wake-up, memory")
     args = parser.parse_args()
 
     busy = wait_for_idle()
@@ -27,12 +30,20 @@ def main():
     print(f"netchand's worker on core {WORKER_CORE}, its client and the peer on core {CLIENT_CORE}; kernel columns: sender on core 1, "
           f"receiver on core 0 or 1, whichever is faster\n{args.rounds} interleaved rounds of {args.seconds:g} s; median (min-max)\n")
     suite = Suite(args.build, [int(s) for s in args.sizes.split(",")], args.rounds, args.seconds, patience=60)
-    suite.run()
-    extra(suite)
+    if not args.width:
+        suite.run()
+        extra(suite)
+    if not args.table:
+        width.measure(suite)
     print(f"\nAF_XDP: {suite.mode}\n")
-    suite.print()
-    print("\n  'in' is a kernel source that writes 16 KiB at a time; every sink checks each message's number.")
-    costs(suite)
+    if not args.width:
+        suite.print()
+        print("\n  'in' is a kernel source that writes 16 KiB at a time; every sink checks each message's number.")
+        costs(suite)
+    if not args.table:
+        width.show(suite, print_table)
+    for failure in suite.failures:
+        print(f"  not measured: {failure}")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
             json.dump({f"{r}|{c}|{q}": cell.values for (r, c, q), cell in suite.cells.items()}, f, indent=1)
@@ -62,8 +73,8 @@ def extra(suite):
 def costs(suite):
     rows = []
     for size in suite.sizes:
-        for column in ("netchan out", "netchan in"):
-            row = [("bulk" if size == BULK else f"{size} B") + column.removeprefix("netchan")]
+        for column in NETCHAN + NETCHAN6:
+            row = [("bulk" if size == BULK else f"{size} B") + column.removeprefix("netchan").replace("v6", " v6")]
             row += [suite.cell(size, column, "worker_ns_per_packet").text("{:.0f}"), suite.cell(size, column, "client_ns_per_message").text("{:.1f}"),
                     suite.cell(size, column, "kicks_per_packet").text("{:.3f}"), suite.cell(size, column, "sleeps_per_packet").text("{:.4f}")]
             rows.append(row)

@@ -16,11 +16,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tools", "kit"))
 import daemon  # noqa: E402
-from lab import ADDRESS, Lab, end  # noqa: E402
+from lab import ADDRESS, ADDRESS6, Lab, end  # noqa: E402
 
 WORKER_CORE, CLIENT_CORE = 0, 1
 BULK = 65536
 OUT_PORT, IN_PORT, ECHO_PORT = 7001, 9001, 7002
+# The same flows over both families; a flow over IPv6 has a 6 behind its name.
+FAMILIES = {"": ADDRESS, "6": {side: f"[{address}]" for side, address in ADDRESS6.items()}}
 # A source over kernel sockets that stands for a peer which is not measured: it batches, so that it is not the bottleneck.
 PEER_BATCH_OCTETS = 16384
 
@@ -110,22 +112,27 @@ class Kernel:
 class Netchan:
     """netchand on side a with one client; the peer on side b is a kernel program, or netchand again (`both_ends`)."""
 
-    def __init__(self, build, idle="adaptive", both_ends=False):
+    def __init__(self, build, idle="adaptive", both_ends=False, cores=(WORKER_CORE,), memory=None, families=("",)):
         self.build, self.both_ends = build, both_ends
-        self.lab = Lab()
-        self.idle = idle
+        self.lab = Lab(queues=len(cores))
+        self.idle, self.cores, self.memory, self.families = idle, cores, memory or {}, families
         self.daemon = self.peer = self.folder = None
 
     def __enter__(self):
         self.lab.__enter__()
         try:
-            flows = [daemon.connect_flow("out", OUT_PORT, local_ports="40000-40999"),
-                     daemon.connect_flow("ping", ECHO_PORT, local_ports="41000-41999"), daemon.listen_flow("in", IN_PORT)]
+            flows = []
+            for family in self.families:
+                address = FAMILIES[family]
+                flows += [daemon.connect_flow("out" + family, OUT_PORT, address["b"], local_ports="40000-40999"),
+                          daemon.connect_flow("ping" + family, ECHO_PORT, address["b"], local_ports="41000-41999"),
+                          daemon.listen_flow("in" + family, IN_PORT, address["a"])]
             self.folder = tempfile.TemporaryDirectory(prefix="netchan-bench-")
             places = [os.path.join(self.folder.name, side) for side in "ab"]
             for place in places:
                 os.mkdir(place)
-            self.daemon = daemon.Netchand(self.lab, self.build, flows, folder=places[0], cores=(WORKER_CORE,), idle=self.idle).start()
+            self.daemon = daemon.Netchand(self.lab, self.build, flows, folder=places[0], cores=self.cores, idle=self.idle,
+                                          **({"memory": self.memory} if self.memory else {})).start()
             if self.both_ends:
                 self.peer = daemon.Netchand(self.lab, self.build, [daemon.listen_flow("echo", ECHO_PORT, ADDRESS["b"])], side="b",
                                             folder=places[1], cores=(CLIENT_CORE,), idle=self.idle).start()
@@ -161,42 +168,42 @@ class Netchan:
                        "sleeps_per_packet": moved.sum("netchan_worker_sleeps_total") / max(1, packets)})
         return result
 
-    def out(self, size, seconds, spin=False):
+    def out(self, size, seconds, family=""):
         """client -> netchand -> kernel sink"""
         def body():
-            sink = self.lab.start("b", [program(self.build, "kernel_peer"), "sink", f"{ADDRESS['b']}:{OUT_PORT}", "--listen",
+            sink = self.lab.start("b", [program(self.build, "kernel_peer"), "sink", f"{FAMILIES[family]['b']}:{OUT_PORT}", "--listen",
                                         "--size", size], core=CLIENT_CORE, **PIPES)
             wait_ready(sink, "kernel sink")
             batch = max(1, min(64, 4096 // size))
-            source = self.daemon.client([program(self.build, "netchan_peer"), "source", "out", "--size", size, "--seconds", seconds,
+            source = self.daemon.client([program(self.build, "netchan_peer"), "source", "out" + family, "--size", size, "--seconds", seconds,
                                          "--batch", batch], core=CLIENT_CORE, **PIPES)
             sent = result_of(source, "netchan source", seconds + 20)
             got = result_of(sink, "kernel sink", 20)
             return {**rate(got, size), "client_ns_per_message": 1e9 * sent["cpu_seconds"] / max(1, sent["messages"])}
         return self._measured(body)
 
-    def into(self, size, seconds, spin=False):
+    def into(self, size, seconds, family=""):
         """kernel source -> netchand -> client"""
         def body():
-            sink = self.daemon.client([program(self.build, "netchan_peer"), "sink", "in", "--size", size], core=CLIENT_CORE, **PIPES)
+            sink = self.daemon.client([program(self.build, "netchan_peer"), "sink", "in" + family, "--size", size], core=CLIENT_CORE, **PIPES)
             wait_ready(sink, "netchan sink")
-            source = self.lab.start("b", [program(self.build, "kernel_peer"), "source", f"{ADDRESS['a']}:{IN_PORT}", "--size", size,
+            source = self.lab.start("b", [program(self.build, "kernel_peer"), "source", f"{FAMILIES[family]['a']}:{IN_PORT}", "--size", size,
                                           "--seconds", seconds, "--batch", max(1, PEER_BATCH_OCTETS // size)], core=CLIENT_CORE, **PIPES)
             result_of(source, "kernel source", seconds + 20)
             got = result_of(sink, "netchan sink", 20)
             return {**rate(got, size), "client_ns_per_message": 1e9 * got["cpu_seconds"] / max(1, got["messages"])}
         return self._measured(body)
 
-    def ping(self, size, seconds, spin=False):
+    def ping(self, size, seconds, family="", spin=False):
         def body():
             options = ["--spin"] if spin else []
             if self.peer:
                 echo = self.peer.client([program(self.build, "netchan_peer"), "echo", "echo", *options], core=CLIENT_CORE, **PIPES)
             else:
-                echo = self.lab.start("b", [program(self.build, "kernel_peer"), "echo", f"{ADDRESS['b']}:{ECHO_PORT}", "--listen",
+                echo = self.lab.start("b", [program(self.build, "kernel_peer"), "echo", f"{FAMILIES[family]['b']}:{ECHO_PORT}", "--listen",
                                             "--nodelay", *options], core=CLIENT_CORE, **PIPES)
             wait_ready(echo, "echo")
-            report = result_of(self.daemon.client([program(self.build, "netchan_peer"), "ping", "ping", "--size", size, "--seconds", seconds,
+            report = result_of(self.daemon.client([program(self.build, "netchan_peer"), "ping", "ping" + family, "--size", size, "--seconds", seconds,
                                                    *options], core=CLIENT_CORE, **PIPES), "netchan ping", seconds + 20)
             result_of(echo, "echo", 20)
             return report

@@ -28,6 +28,26 @@ struct Session {
   Session& operator=(const Session&) = delete;
   ~Session() { nc_channel_close(channel); }
 
+  std::vector<nc_stream*> open_all(int count) {
+    std::vector<nc_stream*> all;
+    while (std::ssize(all) < count) {
+      nc_stream* stream = nullptr;
+      // Dials go out in bundles: the daemon takes some 1000 commands a second from each user.
+      const int status = nc_flow_is_listener(flow) ? nc_accept_wait(flow, &stream, nullptr, 30000) : nc_dial(flow, &stream);
+      if (status == NC_AGAIN) {
+        wait(false);
+        continue;
+      }
+      check(status, "opening");
+      all.push_back(stream);
+    }
+    nc_stream_info info{};
+    info.size = sizeof info;
+    for (nc_stream* stream : all)
+      while (check(nc_stream_get_info(stream, &info), "nc_stream_get_info"), info.state == NC_STREAM_OPENING) wait(false);
+    return all;
+  }
+
   nc_stream* open_one() {
     nc_stream* stream = nullptr;
     if (nc_flow_is_listener(flow)) check(nc_accept_wait(flow, &stream, nullptr, 30000), "nc_accept_wait");
@@ -102,6 +122,71 @@ void sink(const Options& o) {
   walker.finish();
   end_stream(s, stream);
   report_flow(o, walker.octets(), walker.seconds());
+}
+
+void spread(const Options& o) {
+  Session s(o);
+  const std::vector<nc_stream*> streams = s.open_all(o.count);
+  std::vector<std::byte> message(o.size);
+  std::uint64_t n = 0, sent = 0;
+  const double start = now(), end = start + o.seconds;
+  for (bool more = true; more; ++n) {
+    number(message.data(), n);
+    for (std::size_t i = 0; i < streams.size() && more; ++i) {
+      while (nc_send(streams[i], message.data(), o.size, 0) == NC_FULL) s.wait(o.spin);
+      ++sent;
+      if (i % o.batch == o.batch - 1) {
+        check(nc_channel_flush(s.channel), "nc_channel_flush");
+        more = now() < end;
+      }
+    }
+    check(nc_channel_flush(s.channel), "nc_channel_flush");
+    more = more && now() < end;
+  }
+  const double seconds = now() - start;
+  for (nc_stream* stream : streams) end_stream(s, stream);
+  report_flow(o, sent * o.size, seconds);
+}
+
+void gather(const Options& o) {
+  Session s(o);
+  nc_event events[256];
+  std::uint64_t octets = 0;
+  double first = 0, last = 0;
+  const auto take = [&](nc_stream* stream) {
+    nc_span spans[2];
+    int n;
+    while ((n = nc_peek(stream, spans)) > 0) {
+      last = now();
+      if (octets == 0) first = last;
+      for (int i = 0; i < n; ++i) {
+        octets += spans[i].size;
+        check(nc_consume(stream, spans[i].size), "nc_consume");
+      }
+    }
+    return n == NC_END || n == NC_RESET;
+  };
+  for (int ended = 0; ended < o.count;) {
+    const int n = nc_channel_poll(s.channel, events, 256, o.spin ? 0 : -1);
+    check(n, "nc_channel_poll");
+    for (int i = 0; i < n; ++i) {
+      nc_stream* stream = events[i].stream;
+      if (events[i].kind == NC_EVENT_DAEMON_GONE) die("the daemon is gone");
+      const auto end = [&] {
+        nc_close(stream);
+        ++ended;
+        for (int j = i + 1; j < n; ++j)
+          if (events[j].stream == stream) events[j].stream = nullptr;
+      };
+      if (events[i].kind == NC_EVENT_ACCEPTABLE)
+        while (nc_accept(s.flow, &stream, nullptr) == NC_OK) {
+          if (take(stream)) end();
+        }
+      else if (stream && take(stream)) end();
+    }
+  }
+  nc_channel_poll(s.channel, events, 256, 200);
+  report_flow(o, octets, last - first);
 }
 
 // One stream's turn of the echo: as much as fits. True: the stream is over.
@@ -187,5 +272,7 @@ int main(int argc, char** argv) {
   else if (o.mode == "sink") sink(o);
   else if (o.mode == "echo") echo(o);
   else if (o.mode == "ping") ping(o);
+  else if (o.mode == "spread") spread(o);
+  else if (o.mode == "gather") gather(o);
   else die("unknown mode " + o.mode);
 }

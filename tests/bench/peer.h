@@ -7,6 +7,8 @@
 //   sink    takes everything, checks each message's number; time runs from the first octet to the last
 //   echo    sends back what comes, until the peer ends; any number of connections, --count of them
 //   ping    sends one message, waits for it to come back, again and again; p50, p99
+//   spread  sends one message on each of --count connections in turn, so that each is a segment of its own
+//   gather  takes everything that --count connections bring, by epoll or the channel's events
 #pragma once
 
 #include <sys/resource.h>
@@ -32,7 +34,7 @@ struct Options {
   bool nodelay = false;      // kernel: TCP_NODELAY
   bool spin = false;         // never sleep: ask again and again
   std::size_t batch = 1;     // kernel source: messages a write; netchan source: messages between flushes
-  int count = 1;             // echo: connections to serve
+  int count = 1;             // echo, spread, gather: connections
 };
 
 [[noreturn]] inline void die(const std::string& words) {
@@ -56,7 +58,7 @@ inline Options parse(int argc, char** argv) {
     else words.emplace_back(a);
   }
   if (words.size() != 2 || o.size < 8 || o.batch < 1)
-    die("usage: " + std::string(argv[0]) + " source|sink|echo|ping TARGET [--size N] [--seconds S] [--batch N] [--count N] " +
+    die("usage: " + std::string(argv[0]) + " source|sink|echo|ping|spread|gather TARGET [--size N] [--seconds S] [--batch N] [--count N] " +
         "[--listen] [--nodelay] [--spin]");
   o.mode = words[0];
   o.target = words[1];

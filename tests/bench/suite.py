@@ -6,17 +6,19 @@ from measure import BULK, Failed, Kernel, Netchan, wait_for_idle
 from table import Cell, print_table
 
 NETCHAN = ("netchan out", "netchan in")
+NETCHAN6 = ("v6 out", "v6 in")
 WIRE = ("wire nodelay", "wire nagle")
 OFFLOADS = ("offloads nodelay", "offloads nagle")
 
 
 class Suite:
-    def __init__(self, build, sizes, rounds, seconds, progress=print, offloads=True, patience=0):
+    def __init__(self, build, sizes, rounds, seconds, progress=print, offloads=True, ipv6=True, patience=0):
         self.patience = patience  # seconds to wait for an idle machine before each row
         self.busy = []            # what others used then
         self.build, self.sizes, self.rounds, self.seconds = build, sizes, rounds, seconds
         self.progress = progress
-        self.columns = NETCHAN + WIRE + (OFFLOADS if offloads else ())
+        self.families = ("", "6") if ipv6 else ("",)
+        self.columns = NETCHAN + (NETCHAN6 if ipv6 else ()) + WIRE + (OFFLOADS if offloads else ())
         self.cells = {}    # (row, column, quantity) -> Cell
         self.mode = ""
         self.failures = []
@@ -38,7 +40,7 @@ class Suite:
 
     def run(self):
         with contextlib.ExitStack() as stack:
-            netchan = stack.enter_context(Netchan(self.build))
+            netchan = stack.enter_context(Netchan(self.build, families=self.families))
             self.mode = netchan.mode()
             wire = stack.enter_context(Kernel(self.build, "off"))
             offloads = stack.enter_context(Kernel(self.build, "on"))
@@ -50,6 +52,8 @@ class Suite:
                 self.settle()
                 self.progress(f"round {r + 1} of {self.rounds}: ping-pong")
                 self.attempt("ping", "netchan", lambda: netchan.ping(64, self.seconds))
+                if "6" in self.families:
+                    self.attempt("ping", "netchan v6", lambda: netchan.ping(64, self.seconds, "6"))
                 self.attempt("ping", "kernel blocking", lambda: wire.ping(64, self.seconds, False))
                 self.attempt("ping", "kernel spinning", lambda: wire.ping(64, self.seconds, True))
 
@@ -60,6 +64,9 @@ class Suite:
     def row(self, size, netchan, wire, offloads):
         self.attempt(size, "netchan out", lambda: netchan.out(size, self.seconds))
         self.attempt(size, "netchan in", lambda: netchan.into(size, self.seconds))
+        if "6" in self.families:
+            self.attempt(size, "v6 out", lambda: netchan.out(size, self.seconds, "6"))
+            self.attempt(size, "v6 in", lambda: netchan.into(size, self.seconds, "6"))
         for kernel, prefix in ((wire, "wire"), (offloads, "offloads")):
             if f"{prefix} nagle" not in self.columns and size != BULK:
                 continue
@@ -87,10 +94,8 @@ class Suite:
         print_table(["", *self.columns, "out / wire"], rows, out)
         out("")
         rows = []
-        for column, label in (("netchan", "netchan, kernel echo"), ("netchan both", "netchan at both ends"),
+        for column, label in (("netchan", "netchan, kernel echo"), ("netchan v6", "the same over IPv6"), ("netchan both", "netchan at both ends"),
                               ("kernel blocking", "kernel, blocking"), ("kernel spinning", "kernel, both spinning")):
             if self.cell("ping", column, "p50_us").values:
                 rows.append([label, self.cell("ping", column, "p50_us").text("{:.1f}"), self.cell("ping", column, "p99_us").text("{:.1f}")])
         print_table(["64 B ping-pong, us", "p50", "p99"], rows, out)
-        for failure in self.failures:
-            out(f"  not measured: {failure}")

@@ -169,7 +169,7 @@ def run(build, folder):
 def figures(build):
     step("netchan beside kernel sockets, this run only (tests/bench/run measures properly: more rounds, more columns)")
     busy = wait_for_idle(patience=3)
-    suite = Suite(build, [16, 64, 1024, BULK], rounds=1, seconds=0.7, progress=progress, offloads=False)
+    suite = Suite(build, [16, 64, 1024, BULK], rounds=1, seconds=0.7, progress=progress, offloads=False, ipv6=False)
     suite.run()
     progress("")
     suite.print()
@@ -179,7 +179,7 @@ def figures(build):
     if offloads:
         print(f"  kernel bulk with offloads on (64 KiB super-packets, which no wire carries): {offloads / 1e6:.0f} MB/s")
     if suite.failures:
-        raise Wrong("some figures could not be measured")
+        raise Wrong("some figures could not be measured: " + "; ".join(suite.failures))
 
 
 def progress(words):
