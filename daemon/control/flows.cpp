@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "config/values.h"
 #include "daemon/base/log.h"
 
 namespace netchan::control {
@@ -181,9 +182,31 @@ void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, boo
   serves_now(flow);
 }
 
+bool Flows::may_dial(const config::Flow& f, const config::Endpoint& remote) {
+  const auto same = [&](const config::Endpoint& e) { return e.address == remote.address && e.port == remote.port; };
+  const auto inside = [&](const config::Destination& d) {
+    return remote.address.is_v4() == d.prefix.address.is_v4() &&
+           route::RouteView::masked(remote.address, d.prefix.length) == route::RouteView::masked(d.prefix.address, d.prefix.length) &&
+           d.ports.first <= remote.port && remote.port <= d.ports.last;
+  };
+  return std::any_of(f.tcp.endpoints.begin(), f.tcp.endpoints.end(), same) ||
+         std::any_of(f.tcp.destinations.begin(), f.tcp.destinations.end(), inside);
+}
+
 std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::RouteView& view, std::string& why) const {
+  if (!config_.flows[flow].tcp.endpoints.empty()) return dial_key(flow, config_.flows[flow].tcp.endpoint(), view, why);
+  why = "it has no server of its own: name one of its destinations";
+  return std::nullopt;
+}
+
+std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const config::Endpoint& remote, const route::RouteView& view,
+                                             std::string& why) const {
   const config::Flow& f = config_.flows[flow];
-  const auto hop = view.lookup(f.tcp.endpoint().address);
+  if (!may_dial(f, remote)) {
+    why = config::show_endpoint(remote) + " is not among its destinations";
+    return std::nullopt;
+  }
+  const auto hop = view.lookup(remote.address);
   if (!hop) {
     why = "no route to its peer";
     return std::nullopt;
@@ -198,7 +221,7 @@ std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::Ro
   key.local = f.tcp.source.value_or(hop->source);
   if (key.local.is_unspecified() || key.local == wire::Address{})
     for (const route::LocalAddress& a : view.addresses)
-      if (a.ifindex == hop->ifindex && a.address.is_v4() == f.tcp.endpoint().address.is_v4()) {
+      if (a.ifindex == hop->ifindex && a.address.is_v4() == remote.address.is_v4()) {
         key.local = a.address;
         break;
       }
@@ -206,8 +229,8 @@ std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::Ro
     why = "its source address is not on " + out->name;
     return std::nullopt;
   }
-  key.remote = f.tcp.endpoint().address;
-  key.remote_port = f.tcp.endpoint().port;
+  key.remote = remote.address;
+  key.remote_port = remote.port;
   key.interface = hop->ifindex;
   return key;
 }

@@ -42,6 +42,8 @@ class Flows {
 
   // Where a dial of this flow goes: local address and interface by the route, local_port 0. nullopt: not now (`why` says it).
   std::optional<wire::FlowKey> dial_key(std::uint32_t flow, const route::RouteView&, std::string& why) const;
+  // The same to a remote end of the client's choice: the flow's own endpoint, or one inside its destinations.
+  std::optional<wire::FlowKey> dial_key(std::uint32_t flow, const config::Endpoint& remote, const route::RouteView&, std::string& why) const;
   bool serving(std::uint32_t flow) const { return !state_[flow].steered.empty(); }
 
  private:
@@ -58,6 +60,7 @@ class Flows {
   void refused(std::uint32_t flow, const std::string& what, bool starting);
   void waiting(std::uint32_t flow, const std::string& what);
   void serves_now(std::uint32_t flow);
+  static bool may_dial(const config::Flow&, const config::Endpoint&);
   bool listens_on(const config::Flow&, const SteeredInterface&, const route::RouteView&) const;
   bool wildcard_wants(const SteeredInterface&, const wire::Address&) const;
   const SteeredInterface* steered(std::uint32_t ifindex) const;

@@ -74,6 +74,7 @@ class RouteView {
 
   // Longest prefix first, then by prefix, then lowest metric: what lookup() searches by bisection.
   static bool order(const Route&, const Route&);
+  static wire::Address masked(wire::Address, std::uint8_t length);  // of the 128-bit form
 
   const Link* link(std::uint32_t ifindex) const;
   const Link* link(const std::string& name) const;

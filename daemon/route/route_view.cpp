@@ -10,14 +10,6 @@ namespace {
 
 constexpr std::uint8_t kV4 = 96;  // ::ffff:0:0/96: an IPv4 prefix of n is one of 96 + n
 
-wire::Address masked(wire::Address address, std::uint8_t length) {
-  for (std::size_t i = 0; i < address.octets.size(); ++i) {
-    const int bits = std::clamp(length - static_cast<int>(8 * i), 0, 8);
-    address.octets[i] &= static_cast<std::uint8_t>(0xff00 >> bits);
-  }
-  return address;
-}
-
 int common_bits(const wire::Address& a, const wire::Address& b) {
   for (std::size_t i = 0; i < a.octets.size(); ++i) {
     const auto differ = static_cast<std::uint8_t>(a.octets[i] ^ b.octets[i]);
@@ -29,6 +21,14 @@ int common_bits(const wire::Address& a, const wire::Address& b) {
 bool is_link_local(const wire::Address& a) { return a.octets[0] == 0xfe && (a.octets[1] & 0xc0) == 0x80; }  // fe80::/10
 
 }  // namespace
+
+wire::Address RouteView::masked(wire::Address address, std::uint8_t length) {
+  for (std::size_t i = 0; i < address.octets.size(); ++i) {
+    const int bits = std::clamp(length - static_cast<int>(8 * i), 0, 8);
+    address.octets[i] &= static_cast<std::uint8_t>(0xff00 >> bits);
+  }
+  return address;
+}
 
 bool RouteView::order(const Route& a, const Route& b) {
   return std::tie(b.length, a.prefix, a.metric) < std::tie(a.length, b.prefix, b.metric);
