@@ -46,6 +46,13 @@ struct {
 	__type(value, struct steer_port_range);
 } connects SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, STEER_MAX_BLOCKS);
+	__type(key, struct steer_block);
+	__type(value, __u64);
+} blocks SEC(".maps");
+
 /* By rx queue: a socket can only be reached from the queue that it is bound to. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);

@@ -5,8 +5,8 @@
 // connections and would reset them. One verdict is counted for each frame.
 //
 //   foreign -------------------------------------------> pass
-//   tuple --> flows, listeners (exact, wildcard), connects: not owned --> pass
-//         owned: first fragment, cut short ------------> drop      (later fragments have no ports, pass, and expire)
+//   tuple --> flows, listeners (exact, wildcard), connects, blocks: not owned --> pass
+//         owned: first fragment, extension headers, cut short --> drop (later fragments have no ports, pass, and expire)
 //         owned: queue has a socket -------------------> redirect
 //         owned: queue has none -----------------------> drop      (a closed socket empties its slot: the hold in a crash)
 //
@@ -20,6 +20,8 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 static __always_inline int owned_by_wildcard(const struct tuple *t)
 {
 	struct steer_listener key = {.local_port = t->key.local_port, .vlan = t->key.vlan};
+	if (!t->ipv6)
+		map_ipv4(&key.local, 0);
 	if (!bpf_map_lookup_elem(&listeners, &key))
 		return 0;
 	struct steer_local address = {.local = t->key.local, .vlan = t->key.vlan};
@@ -39,6 +41,14 @@ static __always_inline int owned_by_connect(const struct tuple *t)
 	return range && range->first <= port && port <= range->last;
 }
 
+static __always_inline int owned_by_block(const struct tuple *t)
+{
+	__u16 port = bpf_ntohs(t->key.local_port);
+	struct steer_block key = {.local = t->key.local, .block = port / 64, .vlan = t->key.vlan};
+	const __u64 *bits = bpf_map_lookup_elem(&blocks, &key);
+	return bits && *bits >> (port % 64) & 1;
+}
+
 static __always_inline int owned(const struct tuple *t, __u32 kinds)
 {
 	if (kinds & STEER_HAS_FLOWS && bpf_map_lookup_elem(&flows, &t->key))
@@ -52,7 +62,9 @@ static __always_inline int owned(const struct tuple *t, __u32 kinds)
 		return 1;
 	if (kinds & STEER_HAS_WILDCARDS && owned_by_wildcard(t))
 		return 1;
-	return kinds & STEER_HAS_CONNECTS && owned_by_connect(t);
+	if (kinds & STEER_HAS_CONNECTS && owned_by_connect(t))
+		return 1;
+	return kinds & STEER_HAS_BLOCKS && owned_by_block(t);
 }
 
 static __always_inline int count(__u32 verdict, int action)
@@ -77,6 +89,8 @@ int steer(struct xdp_md *ctx)
 		return count(STEER_passed, XDP_PASS);
 	if (t.first_fragment)
 		return count(STEER_dropped_fragment, XDP_DROP);
+	if (t.extended)
+		return count(STEER_dropped_extension, XDP_DROP);
 	if (t.cut_short)
 		return count(STEER_dropped_malformed, XDP_DROP);
 

@@ -18,14 +18,15 @@ enum {
 	STEER_MAX_CONNECTS = 1024,
 	STEER_MAX_FLOWS = 16384,
 	STEER_MAX_ADDRESSES = 1024,
+	STEER_MAX_BLOCKS = 8192, /* 512 KiB; every TCP port of eight addresses */
 };
 
 struct steer_address {
 	__u8 octets[16];
 };
 
-/* Map `listeners`: owned local (address, TCP port). The all-zero address (::) is the wildcard: it owns the port at every
- * address in `addresses`, of both families, and at no other, so that routed packets pass. */
+/* Map `listeners`: owned local (address, TCP port). :: and 0.0.0.0 (::ffff:0.0.0.0) are the wildcards of their family: each
+ * owns the port at every address of that family in `addresses`, and at no other, so that routed packets pass. */
 struct steer_listener {
 	struct steer_address local;
 	__be16 local_port;
@@ -49,6 +50,13 @@ struct steer_connect {
 struct steer_port_range { /* host order, inclusive */
 	__u16 first;
 	__u16 last;
+};
+
+/* Map `blocks`: owned local TCP ports, whatever the remote end: a bit for each of 64 neighbouring ports (bit 0: the first). */
+struct steer_block {
+	struct steer_address local;
+	__u16 block; /* host order: port / 64 */
+	__be16 vlan;
 };
 
 /* Map `flows`: exact tuples (a connection to a tuple that no rule covers). */
@@ -78,6 +86,7 @@ enum steer_kind {
 	STEER_HAS_CONNECTS = 1 << 3,
 	STEER_HAS_UNTAGGED = 1 << 4, /* keys without a VLAN, and */
 	STEER_HAS_TAGGED = 1 << 5,   /* with one */
+	STEER_HAS_BLOCKS = 1 << 6,
 };
 struct steer_settings {
 	__u32 kinds; /* of steer_kind */
@@ -92,6 +101,7 @@ struct steer_settings {
 	X(passed, "Not ours: left to the kernel.")                                         \
 	X(dropped_no_socket, "Owned, but the queue has no AF_XDP socket.")                 \
 	X(dropped_fragment, "First fragment of an owned key.")                             \
+	X(dropped_extension, "IPv6 extension headers before a segment of an owned key.")   \
 	X(dropped_malformed, "Owned as far as it can be read, but cut short.")
 
 enum steer_verdict {

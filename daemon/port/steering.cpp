@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <steer.skel.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -22,7 +23,7 @@ namespace netchan::port {
 
 // Keys are hashed and compared as octets: no padding.
 static_assert(sizeof(steer_listener) == 20 && sizeof(steer_local) == 20 && sizeof(steer_connect) == 36 &&
-              sizeof(steer_flow) == 40 && sizeof(steer_settings) == 4);
+              sizeof(steer_flow) == 40 && sizeof(steer_block) == 20 && sizeof(steer_settings) == 4);
 
 namespace {
 
@@ -36,9 +37,8 @@ steer_address to_key(const wire::Address& a) {
   return key;
 }
 
-// 0.0.0.0 is the same wildcard as ::.
 steer_listener listener_key(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan) {
-  return {to_key(local.is_unspecified() ? wire::Address{} : local), htons(local_port), htons(vlan)};
+  return {to_key(local), htons(local_port), htons(vlan)};
 }
 steer_connect connect_key(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port,
                           std::uint16_t vlan) {
@@ -49,6 +49,14 @@ steer_flow flow_key(const wire::FlowKey& k) {
           htons(k.remote_port), htons(k.vlan),    static_cast<std::uint8_t>(k.protocol), 0};
 }
 steer_local local_key(const wire::Address& local, std::uint16_t vlan) { return {to_key(local), htons(vlan), 0}; }
+
+constexpr unsigned kBlock = 64;  // ports of a steer_block
+
+// The bits of one block's ports that lie in [first, last].
+std::uint64_t block_bits(unsigned block, unsigned first, unsigned last) {
+  const unsigned begin = std::max(first, block * kBlock), end = std::min(last, block * kBlock + kBlock - 1);
+  return ~std::uint64_t{0} >> (kBlock - 1 - (end - begin)) << (begin % kBlock);
+}
 
 template <class Key, class Value>
 bool insert(const bpf_map* map, const Key& key, const Value& value, const char* what) {
@@ -145,6 +153,49 @@ void Steering::remove_connect(const wire::Address& local, const wire::Address& r
                               std::uint16_t vlan) {
   if (erase(loaded_->skeleton->maps.connects, connect_key(local, remote, remote_port, vlan)))
     loaded_->key_removed(STEER_HAS_CONNECTS, vlan);
+}
+
+void Steering::add_range(const wire::Address& local, std::uint16_t vlan, std::uint16_t first, std::uint16_t last) {
+  const bpf_map* map = loaded_->skeleton->maps.blocks;
+  const auto each = [&](auto step) {
+    for (unsigned b = first / kBlock; b <= last / kBlock; ++b) {
+      const steer_block key{to_key(local), static_cast<std::uint16_t>(b), htons(vlan)};
+      std::uint64_t bits = 0;
+      bpf_map__lookup_elem(map, &key, sizeof key, &bits, sizeof bits, 0);
+      step(key, bits, block_bits(b, first, last));
+    }
+  };
+  each([](const steer_block&, std::uint64_t bits, std::uint64_t wanted) { require_new((bits & wanted) == 0, "one of the local ports"); });
+  std::uint32_t done = 0;
+  try {
+    each([&](const steer_block& key, std::uint64_t bits, std::uint64_t wanted) {
+      const std::uint64_t both = bits | wanted;
+      if (bpf_map__update_elem(map, &key, sizeof key, &both, sizeof both, BPF_ANY) != 0)
+        throw std::runtime_error(std::string("steering: adding local ports: ") + (errno == E2BIG ? "the map is full" : std::strerror(errno)));
+      ++done;
+    });
+  } catch (...) {
+    if (done > 0) clear_range(local, vlan, first, static_cast<std::uint16_t>(std::min<unsigned>(last, (first / kBlock + done) * kBlock - 1)));
+    throw;
+  }
+  loaded_->key_added(STEER_HAS_BLOCKS, vlan);
+}
+void Steering::remove_range(const wire::Address& local, std::uint16_t vlan, std::uint16_t first, std::uint16_t last) {
+  if (clear_range(local, vlan, first, last)) loaded_->key_removed(STEER_HAS_BLOCKS, vlan);
+}
+// false: none of these ports was there.
+bool Steering::clear_range(const wire::Address& local, std::uint16_t vlan, std::uint16_t first, std::uint16_t last) {
+  const bpf_map* map = loaded_->skeleton->maps.blocks;
+  bool found = false;
+  for (unsigned b = first / kBlock; b <= last / kBlock; ++b) {
+    const steer_block key{to_key(local), static_cast<std::uint16_t>(b), htons(vlan)};
+    std::uint64_t bits = 0;
+    if (bpf_map__lookup_elem(map, &key, sizeof key, &bits, sizeof bits, 0) != 0) continue;
+    found = found || (bits & block_bits(b, first, last)) != 0;
+    bits &= ~block_bits(b, first, last);
+    bits == 0 ? bpf_map__delete_elem(map, &key, sizeof key, 0) : bpf_map__update_elem(map, &key, sizeof key, &bits, sizeof bits, BPF_ANY);
+  }
+  return found;
 }
 
 void Steering::add_flow(const wire::FlowKey& key, std::uint32_t flow) {

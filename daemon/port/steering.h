@@ -35,13 +35,17 @@ class Steering {
 
   // TCP ports and VLAN ids in host order; VLAN 0 is untagged. Frames of a VLAN that no key names pass. A key that is there
   // already, or a full map, throws std::runtime_error; removing one that is not there does nothing.
-  // An unspecified local address (:: or 0.0.0.0) is a wildcard: it owns the TCP port at the addresses of add_address.
+  // An unspecified local address (:: or 0.0.0.0) is a wildcard: it owns the TCP port at those addresses of add_address that
+  // are of its family.
   void add_listener(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan, std::uint32_t flow);
   void remove_listener(const wire::Address& local, std::uint16_t local_port, std::uint16_t vlan);
   // One range for each (local, remote, remote_port): two connect flows to one remote need two source addresses.
   void add_connect(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port, std::uint16_t vlan,
                    std::uint16_t first_local_port, std::uint16_t last_local_port);
   void remove_connect(const wire::Address& local, const wire::Address& remote, std::uint16_t remote_port, std::uint16_t vlan);
+  // Local TCP ports that are ours whatever the remote end, so that a dial costs no change of a map. All of them or none.
+  void add_range(const wire::Address& local, std::uint16_t vlan, std::uint16_t first_local_port, std::uint16_t last_local_port);
+  void remove_range(const wire::Address& local, std::uint16_t vlan, std::uint16_t first_local_port, std::uint16_t last_local_port);
   void add_flow(const wire::FlowKey&, std::uint32_t flow);
   void remove_flow(const wire::FlowKey&);
   // The interface's own addresses, for wildcard listeners only; as rtnetlink reports them. Adding twice is no error.
@@ -54,6 +58,8 @@ class Steering {
   std::array<std::uint64_t, STEER_VERDICT_COUNT> verdicts() const;
 
  private:
+  bool clear_range(const wire::Address& local, std::uint16_t vlan, std::uint16_t first, std::uint16_t last);
+
   struct Loaded;
   std::unique_ptr<Loaded> loaded_;
 };

@@ -4,6 +4,7 @@
 // Addresses are those of the Lab.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -103,6 +104,70 @@ inline Octets icmp_frame(const Shape& outer, std::uint8_t type, const Shape& quo
   s.protocol = 1;
   Octets o = ethernet(s);
   append(o, ip(s, inside));
+  return o;
+}
+
+// ---- IPv6
+
+using Address6 = std::array<std::uint8_t, 16>;
+constexpr Address6 v6_of(std::uint8_t last) { return {0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last}; }
+inline constexpr Address6 kUs6 = v6_of(1), kPeer6 = v6_of(2), kOther6 = v6_of(9);  // fd77::1 ...
+
+struct Extension {
+  std::uint8_t type;      // its own next-header number: 0 hop-by-hop, 43 routing, 44 fragment, 51 AH, 60 destination options
+  std::uint8_t more = 0;  // units beyond the first 8 octets: 8 octets each, 4 of an AH
+  std::uint16_t fragment = 0;  // a fragment header's offset and flags
+};
+
+struct Shape6 {
+  Address6 source = kPeer6, destination = kUs6;
+  std::uint16_t source_port = kPeerPort, destination_port = 9000;
+  std::uint8_t protocol = 6;
+  std::uint8_t version = 6;
+  std::vector<Extension> extensions = {};
+  std::optional<std::uint16_t> payload_length = {};  // a lie
+  std::vector<std::uint16_t> tags = {};
+  std::uint16_t ethertype = 0x86dd;
+  std::size_t payload = 10;
+};
+
+inline Octets ip6(const Shape6& s, const Octets& inside) {
+  Octets chain;
+  for (std::size_t i = 0; i < s.extensions.size(); ++i) {
+    const Extension& e = s.extensions[i];
+    append(chain, {i + 1 < s.extensions.size() ? s.extensions[i + 1].type : s.protocol, e.more});
+    put16(chain, e.fragment);
+    chain.insert(chain.end(), 4 + (e.type == 44 ? 0u : e.type == 51 ? 4u * e.more : 8u * e.more), 0);
+  }
+  Octets o = {static_cast<std::uint8_t>(s.version << 4), 0, 0, 0};
+  put16(o, s.payload_length.value_or(static_cast<std::uint16_t>(chain.size() + inside.size())));
+  append(o, {s.extensions.empty() ? s.protocol : s.extensions[0].type, 64});
+  o.insert(o.end(), s.source.begin(), s.source.end());
+  o.insert(o.end(), s.destination.begin(), s.destination.end());
+  append(o, chain);
+  append(o, inside);
+  return o;
+}
+
+inline Octets tcp6(const Shape6& s) {
+  return tcp({.source_port = s.source_port, .destination_port = s.destination_port, .payload = s.payload});
+}
+
+inline Octets tcp6_frame(const Shape6& s) {
+  Octets o = ethernet({.tags = s.tags, .ethertype = s.ethertype});
+  append(o, ip6(s, tcp6(s)));
+  return o;
+}
+
+inline Octets icmp6_frame(const Shape6& outer, std::uint8_t type, const Shape6& quoted, std::size_t quote = 8) {
+  Octets segment = tcp6(quoted);
+  segment.resize(quote);
+  Octets inside = {type, 0, 0, 0, 0, 0, 0, 0};
+  append(inside, ip6(quoted, segment));
+  Shape6 s = outer;
+  s.protocol = 58;
+  Octets o = ethernet({.tags = s.tags, .ethertype = s.ethertype});
+  append(o, ip6(s, inside));
   return o;
 }
 

@@ -3,23 +3,18 @@
 // The XDP program over packets, through BPF_PROG_TEST_RUN: the kernel runs the loaded program on octets of ours and says
 // what it returned. Keys go in through Steering, so that the two sides of steer_abi.h are tested against each other.
 // Frames of less than 14 octets cannot be tried: the kernel refuses to run them (and no driver delivers any).
-#include <bpf/bpf.h>
-#include <linux/bpf.h>
 #include <linux/capability.h>
-#include <net/if.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
-#include <array>
 #include <initializer_list>
 #include <string>
 
-#include "daemon/base/unique_fd.h"
 #include "daemon/port/steering.h"
+#include "tests/bpf/bench.h"
 #include "tests/bpf/lab.h"
 #include "tests/bpf/packets.h"
 
@@ -29,22 +24,7 @@ using wire::Address;
 
 namespace {
 
-constexpr int kAfXdp = 44;
-
 Address v4(std::uint32_t a) { return Address::v4(a); }
-
-int action_of(steer_verdict v) {
-  if (v == STEER_passed) return XDP_PASS;
-  return v == STEER_redirected || v == STEER_redirected_icmp ? XDP_REDIRECT : XDP_DROP;
-}
-const char* name_of(std::size_t v) {
-  static constexpr std::array<const char*, STEER_VERDICT_COUNT + 1> kNames = {
-#define X(name, help) #name,
-      STEER_VERDICTS(X)
-#undef X
-          "none, or several"};
-  return kNames[v];
-}
 
 // This thread with these effective capabilities only, for a while.
 class Capabilities {
@@ -61,41 +41,6 @@ class Capabilities {
  private:
   __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct before_[2] = {};
-};
-
-// A program of its own for each test case, so that no key is left over.
-struct Bench {
-  port::Steering steering{Lab::kA, if_nametoindex(Lab::kA), port::Mode::automatic};
-  UniqueFd socket{::socket(kAfXdp, SOCK_RAW | SOCK_CLOEXEC, 0)};  // unbound: test runs redirect, and deliver nothing
-
-  Bench() { steering.set_socket(0, socket.get()); }
-
-  int run(const Octets& frame) const {
-    bpf_test_run_opts options{};
-    options.sz = sizeof options;
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<std::uint32_t>(frame.size());
-    options.repeat = 1;
-    REQUIRE(bpf_prog_test_run_opts(steering.program_fd(), &options) == 0);
-    return static_cast<int>(options.retval);
-  }
-
-  // The one verdict that was counted, with the action that belongs to it.
-  std::string verdict(const Octets& frame) const {
-    const auto before = steering.verdicts();
-    const int action = run(frame);
-    const auto after = steering.verdicts();
-    std::size_t found = STEER_VERDICT_COUNT;
-    std::uint64_t counted = 0;
-    for (std::size_t v = 0; v < STEER_VERDICT_COUNT; ++v)
-      if (const std::uint64_t n = after[v] - before[v]; n != 0) {
-        counted += n;
-        found = v;
-      }
-    if (counted != 1) return name_of(STEER_VERDICT_COUNT);
-    const std::string text = name_of(found);
-    return action == action_of(static_cast<steer_verdict>(found)) ? text : text + ", but action " + std::to_string(action);
-  }
 };
 
 Shape with(void (*change)(Shape&)) {
@@ -120,7 +65,7 @@ TEST_CASE("what the program says to each kind of packet") {
   Bench bench;
   port::Steering& s = bench.steering;
   s.add_listener(v4(kUs), 9000, 0, 1);
-  s.add_listener(Address{}, 8000, 0, 2);
+  s.add_listener(Address::v4(0, 0, 0, 0), 8000, 0, 2);
   s.add_address(v4(kUs));
   s.add_connect(v4(kUs), v4(kPeer), 7000, 0, 40000, 40999);
   s.add_flow({.local = v4(kUs), .remote = v4(kPeer), .local_port = 6000, .remote_port = 6001}, 3);
@@ -173,7 +118,7 @@ TEST_CASE("what the program says to each kind of packet") {
       {"IP length beyond the frame", tcp_frame({.total_length = 1500}), "redirected"},
       // Ethernet
       {"ARP", tcp_frame({.ethertype = 0x0806}), "passed"},
-      {"IPv6", tcp_frame({.ethertype = 0x86dd}), "passed"},
+      {"IPv4 that calls itself IPv6", tcp_frame({.ethertype = 0x86dd}), "passed"},
       {"802.3 length", tcp_frame({.ethertype = 64}), "passed"},
       {"VLAN that a key names", tcp_frame({.tags = {5}}), "redirected"},
       {"VLAN that a key names, with priority", tcp_frame({.tags = {0xe005}}), "redirected"},
@@ -312,7 +257,7 @@ TEST_CASE("a key owns from its adding to its removal") {
     for (const Octets* o : {&to_listener, &to_wildcard, &to_rule, &to_flow, &tagged}) CHECK(bench.verdict(*o) == "passed");
     s.add_listener(v4(kUs), 9000, 0, 1);
     s.add_listener(v4(kUs), 9000, 63, 1);
-    s.add_listener(Address{}, 8000, 0, 2);
+    s.add_listener(Address::v4(0, 0, 0, 0), 8000, 0, 2);
     s.add_connect(v4(kUs), v4(kPeer), 7000, 0, 40000, 40999);
     s.add_flow(flow, 3);
     CHECK(bench.verdict(to_wildcard) == "passed");  // no address yet
