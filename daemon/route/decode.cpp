@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "daemon/route/decode.h"
 
+#include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -11,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string_view>
 
 namespace netchan::route {
 namespace {
@@ -41,6 +45,10 @@ template <class Header>
 const Header* header(const nlmsghdr& m) {
   if (mnl_nlmsg_get_payload_len(&m) < sizeof(Header)) return nullptr;
   return static_cast<const Header*>(mnl_nlmsg_get_payload(&m));
+}
+
+std::uint16_t u16(const nlattr* a) {
+  return a != nullptr && mnl_attr_get_payload_len(a) >= sizeof(std::uint16_t) ? mnl_attr_get_u16(a) : std::uint16_t{0};
 }
 
 std::uint32_t u32(const nlattr* a, std::uint32_t otherwise = 0) {
@@ -78,12 +86,25 @@ wire::Address gateway_of(std::uint8_t family, const nlattr* gateway, const nlatt
   return address_of(family, gateway);
 }
 
+// An 802.1Q device on another of this namespace. (802.1ad has the same kind and another protocol.)
+void read_vlan(Link& link, const nlattr* parent, const nlattr* parent_namespace, const nlattr* info) {
+  if (parent == nullptr || parent_namespace != nullptr || info == nullptr) return;
+  const auto i = Attributes<IFLA_INFO_DATA>::nested(info);
+  if (i[IFLA_INFO_KIND] == nullptr || i[IFLA_INFO_DATA] == nullptr) return;
+  const std::string_view kind(static_cast<const char*>(mnl_attr_get_payload(i[IFLA_INFO_KIND])), mnl_attr_get_payload_len(i[IFLA_INFO_KIND]));
+  if (kind.substr(0, kind.find('\0')) != "vlan") return;
+  const auto data = Attributes<IFLA_VLAN_PROTOCOL>::nested(i[IFLA_INFO_DATA]);
+  if (data[IFLA_VLAN_PROTOCOL] != nullptr && ntohs(u16(data[IFLA_VLAN_PROTOCOL])) != ETH_P_8021Q) return;
+  link.vlan = u16(data[IFLA_VLAN_ID]);
+  if (link.vlan != 0) link.parent = u32(parent);
+}
+
 }  // namespace
 
 std::optional<Link> decode_link(const nlmsghdr& m) {
   const auto* info = header<ifinfomsg>(m);
   if (info == nullptr || info->ifi_family != AF_UNSPEC) return std::nullopt;  // AF_BRIDGE: a port as its bridge sees it
-  const auto a = Attributes<IFLA_MTU>::of(m, sizeof *info);
+  const auto a = Attributes<IFLA_LINK_NETNSID>::of(m, sizeof *info);
   if (a[IFLA_IFNAME] == nullptr) return std::nullopt;
   Link link;
   link.ifindex = static_cast<std::uint32_t>(info->ifi_index);
@@ -92,6 +113,7 @@ std::optional<Link> decode_link(const nlmsghdr& m) {
                            mnl_attr_get_payload_len(a[IFLA_IFNAME])));
   mac_of(a[IFLA_ADDRESS], link.mac);
   link.mtu = u32(a[IFLA_MTU], link.mtu);
+  read_vlan(link, a[IFLA_LINK], a[IFLA_LINK_NETNSID], a[IFLA_LINKINFO]);
   link.running = (info->ifi_flags & IFF_UP) != 0 && (info->ifi_flags & IFF_RUNNING) != 0;
   return link;
 }

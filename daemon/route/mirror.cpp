@@ -30,13 +30,19 @@ constexpr std::uint32_t kNtfExtManaged = 1 << 0;  // NTF_EXT_MANAGED
 // when it comes back silently, and no broadcast storm for a thousand addresses that were never there.
 constexpr std::uint32_t kLongestPause = 32;
 
+// Calls of keep_alive (seconds) after which a next hop that cannot be found is forgotten.
+constexpr std::uint32_t kForgetAfter = 600;
+
 struct Followed {
-  std::uint32_t ifindex;
+  std::uint32_t slot = 0;
+  std::uint32_t ifindex = 0;
   wire::Address address;
   bool resolved = false;
   bool kept = false;        // by the kernel or by an administrator: nothing to ask for
   std::uint32_t pause = 1;  // keep_alive calls between questions
   std::uint32_t due = 1;    // until the next
+  std::uint32_t lost = 0;   // keep_alive calls since it was resolved
+  bool used = true;
 };
 
 Neighbour absent(const Followed& f) {
@@ -53,7 +59,7 @@ struct RouteMirror::State {
   Netlink events{kGroups};
   Netlink questions{{}};
   std::shared_ptr<const RouteView> view = std::make_shared<RouteView>();
-  std::vector<Followed> followed;  // by slot
+  std::vector<Followed> followed;  // by the slot's index
   RouteCounters counters;
   bool view_stale = true;         // something has been heard that the view does not know yet
   bool neighbours_stale = false;  // messages about neighbours were lost
@@ -64,6 +70,7 @@ struct RouteMirror::State {
   void refresh_neighbours();
   void apply(const Neighbour&);
   void ask_kernel(Followed&);
+  void forget(Followed&);
   void look(const Followed&);
   int question(std::uint16_t type, const Followed&, std::uint8_t flags, std::uint32_t flags_ext,
                const Netlink::OnMessage&);
@@ -106,21 +113,21 @@ void RouteMirror::State::refresh_neighbours() {
   std::vector<bool> found(followed.size());
   for (const Neighbour& n : present)
     if (const auto slot = table.find(n.ifindex, n.address)) {
-      found[*slot] = true;
+      found[NeighbourTable::index_of(*slot)] = true;
       apply(n);
     }
-  for (std::size_t slot = 0; slot < found.size(); ++slot)
-    if (!found[slot]) apply(absent(followed[slot]));
+  for (std::size_t i = 0; i < found.size(); ++i)
+    if (!found[i] && followed[i].used) apply(absent(followed[i]));
 }
 
 void RouteMirror::State::apply(const Neighbour& n) {
   const auto slot = table.find(n.ifindex, n.address);
   if (!slot) return;  // nobody has asked for it
-  Followed& f = followed[*slot];
+  Followed& f = followed[NeighbourTable::index_of(*slot)];
   table.write(*slot, n.entry);
   f.resolved = n.entry.resolved;
   f.kept = n.managed || n.fixed;
-  if (f.resolved) f.pause = f.due = 1;
+  if (f.resolved) f.pause = f.due = 1, f.lost = 0;
 }
 
 int RouteMirror::State::question(std::uint16_t type, const Followed& f, std::uint8_t flags, std::uint32_t flags_ext,
@@ -166,6 +173,14 @@ void RouteMirror::State::look(const Followed& f) {
   if (!seen && error != 0) apply(absent(f));
 }
 
+// The kernel may still have it in its care, and would ask for it for ever.
+void RouteMirror::State::forget(Followed& f) {
+  if (f.kept) question(RTM_DELNEIGH, f, 0, 0, {});
+  f.used = false;
+  table.forget(f.slot);
+  counters.neighbours_forgotten.add();
+}
+
 RouteMirror::RouteMirror(NeighbourTable& table) : state_(std::make_unique<State>(table)) {
   if (!state_->refresh_view())
     throw std::runtime_error("rtnetlink: the routing tables change faster than they can be read");
@@ -202,16 +217,24 @@ std::optional<std::uint32_t> RouteMirror::resolve(std::uint32_t ifindex, const w
     s.counters.neighbour_full.add();
     return std::nullopt;
   }
-  if (*slot == s.followed.size()) {
-    s.followed.push_back({ifindex, next_hop});
+  const std::uint32_t index = NeighbourTable::index_of(*slot);
+  if (index == s.followed.size()) s.followed.emplace_back().used = false;
+  Followed& f = s.followed[index];
+  if (!f.used) {
+    f = {*slot, ifindex, next_hop};
     s.counters.neighbours.add();
   }
-  if (Followed& f = s.followed[*slot]; !f.kept) s.ask_kernel(f);
+  if (!f.kept) s.ask_kernel(f);
   return slot;
 }
 
 void RouteMirror::keep_alive() {
   for (Followed& f : state_->followed) {
+    if (!f.used) continue;
+    if (!f.resolved && ++f.lost == kForgetAfter) {
+      state_->forget(f);
+      continue;
+    }
     if (f.kept || --f.due != 0) continue;
     if (!f.resolved) f.pause = std::min(2 * f.pause, kLongestPause);
     f.due = f.pause;

@@ -45,7 +45,7 @@ const char* advice(int error) {
 
 // No SO_REUSEADDR: with it on both sides, another program could bind the port too. No IP_FREEBIND: an address that is
 // not here would be reserved on no interface at all.
-int bind_one(const wire::Address& local, std::uint16_t port, UniqueFd& out) {
+int bind_one(const wire::Address& local, std::uint16_t port, std::uint32_t scope, UniqueFd& out) {
   const bool v4 = local.is_v4();
   UniqueFd fd(socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return errno;
@@ -60,10 +60,11 @@ int bind_one(const wire::Address& local, std::uint16_t port, UniqueFd& out) {
     address = reinterpret_cast<const sockaddr*>(&in);
     size = sizeof in;
   } else {
-    const int only = local.is_unspecified() ? 0 : 1;  // :: takes the port of both families
+    const int only = 1;  // :: too: 0.0.0.0 is a listener of its own
     if (setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) != 0) return errno;
     in6.sin6_family = AF_INET6;
     in6.sin6_port = htons(port);
+    if (RouteView::is_link_local(local)) in6.sin6_scope_id = scope;
     std::memcpy(&in6.sin6_addr, local.octets.data(), sizeof in6.sin6_addr);
     address = reinterpret_cast<const sockaddr*>(&in6);
     size = sizeof in6;
@@ -75,12 +76,12 @@ int bind_one(const wire::Address& local, std::uint16_t port, UniqueFd& out) {
 
 }  // namespace
 
-PortReservation::PortReservation(const wire::Address& local, std::uint16_t first, std::uint16_t last) {
+PortReservation::PortReservation(const wire::Address& local, std::uint16_t first, std::uint16_t last, std::uint32_t scope) {
   CHECK(first <= last);
   sockets_.reserve(last - first + std::size_t{1});
   for (std::uint32_t port = first; port <= last; ++port) {  // 32 bits: 65535 has a successor
     UniqueFd fd;
-    const int error = bind_one(local, static_cast<std::uint16_t>(port), fd);
+    const int error = bind_one(local, static_cast<std::uint16_t>(port), scope, fd);
     if (error != 0)
       throw std::runtime_error("TCP port " + std::to_string(port) + " of " + text(local) +
                                " cannot be reserved: " + std::strerror(error) + "; " + advice(error));

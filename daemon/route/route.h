@@ -38,6 +38,8 @@ struct Link {
   wire::MacAddress mac{};
   std::uint32_t mtu = 1500;
   bool running = false;  // IFF_UP and IFF_RUNNING
+  std::uint16_t vlan = 0;    // of the kernel's devices of that kind: their 802.1Q id,
+  std::uint32_t parent = 0;  // and the interface whose tagged frames they are
   friend bool operator==(const Link&, const Link&) = default;
 };
 
@@ -74,20 +76,26 @@ class RouteView {
 
   // Longest prefix first, then by prefix, then lowest metric: what lookup() searches by bisection.
   static bool order(const Route&, const Route&);
+  static bool is_link_local(const wire::Address&);                  // fe80::/10
   static wire::Address masked(wire::Address, std::uint8_t length);  // of the 128-bit form
 
   const Link* link(std::uint32_t ifindex) const;
   const Link* link(const std::string& name) const;
   bool has_address(std::uint32_t ifindex, const wire::Address&) const;
-  // Of equal routes the first whose link runs. nullopt: no route, or one that rejects.
-  std::optional<Hop> lookup(const wire::Address& destination) const;
+  // Of equal routes the first whose link runs. nullopt: no route, or one that rejects. A link-local destination is on link
+  // wherever the question comes from: on `scope`, when that is not 0 (RFC 4007 6).
+  std::optional<Hop> lookup(const wire::Address& destination, std::uint32_t scope = 0) const;
+  // The network device that has the addresses, routes and neighbours of an interface's frames of that VLAN: the kernel's
+  // VLAN device if there is one, else the interface itself.
+  std::uint32_t device(std::uint32_t ifindex, std::uint16_t vlan) const;
 
  private:
   wire::Address source_for(std::uint32_t ifindex, const wire::Address& near) const;
 };
 
-// A neighbour's slot number stays valid for the daemon's life. An entry is one 64-bit word (48 bits of MAC, one of
-// state), so that a read is one load: nothing to retry, nobody to wait for.
+// A neighbour's slot is an index and the generation of its use. An entry is one 64-bit word (48 bits of MAC, one of state,
+// 15 of generation), so that a read is one load: nothing to retry, nobody to wait for, and a slot that was given back since
+// and taken by another neighbour is found out (within 32,768 uses of that one slot).
 class NeighbourTable {
  public:
   // Four times the kernel's own default limit for a neighbour table (gc_thresh3, 1024); 32 KiB.
@@ -95,6 +103,7 @@ class NeighbourTable {
   struct Entry {
     bool resolved = false;
     wire::MacAddress mac{};
+    bool forgotten = false;  // the slot was given back: ask main again
     friend bool operator==(const Entry&, const Entry&) = default;
   };
 
@@ -112,12 +121,18 @@ class NeighbourTable {
   std::optional<std::uint32_t> find(std::uint32_t ifindex, const wire::Address&) const;
   std::optional<std::uint32_t> find_or_add(std::uint32_t ifindex, const wire::Address&);  // nullopt: no slot left
   void write(std::uint32_t slot, const Entry&);
+  void forget(std::uint32_t slot);  // who reads it from now on is told so
+  static constexpr std::uint32_t index_of(std::uint32_t slot) { return slot % kSlots; }
   std::uint32_t used() const { return static_cast<std::uint32_t>(slot_of_.size()); }
 
  private:
+  void publish(std::uint32_t slot, std::uint64_t word);
+
   alignas(64) std::atomic<std::uint32_t> version_{0};
   alignas(64) std::array<std::atomic<std::uint64_t>, kSlots> words_{};
   std::map<std::pair<std::uint32_t, wire::Address>, std::uint32_t> slot_of_;  // main's
+  std::vector<std::uint32_t> free_;                                           // main's: slots that were given back
+  std::uint32_t fresh_ = 0;                                                   // main's: first index that nobody ever had
 };
 
 class RouteMirror {
@@ -137,7 +152,8 @@ class RouteMirror {
   // Makes the kernel resolve a next hop and keep it (NTF_EXT_MANAGED, or NTF_USE now and then): returns its slot, whose
   // entry may be resolved already. nullopt: the table is full. Asking again for the same one is cheap and sensible.
   std::optional<std::uint32_t> resolve(std::uint32_t ifindex, const wire::Address& next_hop);
-  // Call about once a second: refreshes what the kernel would forget, asks again for what it could not find.
+  // Call about once a second: refreshes what the kernel would forget, asks again for what it could not find, and gives up
+  // what could not be found for ten minutes.
   void keep_alive();
 
   const RouteCounters& counters() const;
@@ -155,8 +171,8 @@ class PortReservation {
  public:
   // Throws std::runtime_error naming the port (and what to do) when one is taken: then none is. A socket per port,
   // bound in the calling thread's network namespace, not listening. `local` must be an address of this host, or
-  // unspecified: 0.0.0.0 takes the port for IPv4, :: for both families.
-  PortReservation(const wire::Address& local, std::uint16_t first, std::uint16_t last);
+  // unspecified: 0.0.0.0 takes the port for IPv4, :: for IPv6. A link-local one is of the device `scope`.
+  PortReservation(const wire::Address& local, std::uint16_t first, std::uint16_t last, std::uint32_t scope = 0);
 
  private:
   std::vector<UniqueFd> sockets_;

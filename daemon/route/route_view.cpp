@@ -18,9 +18,9 @@ int common_bits(const wire::Address& a, const wire::Address& b) {
   return 128;
 }
 
-bool is_link_local(const wire::Address& a) { return a.octets[0] == 0xfe && (a.octets[1] & 0xc0) == 0x80; }  // fe80::/10
-
 }  // namespace
+
+bool RouteView::is_link_local(const wire::Address& a) { return a.octets[0] == 0xfe && (a.octets[1] & 0xc0) == 0x80; }
 
 wire::Address RouteView::masked(wire::Address address, std::uint8_t length) {
   for (std::size_t i = 0; i < address.octets.size(); ++i) {
@@ -48,10 +48,21 @@ bool RouteView::has_address(std::uint32_t ifindex, const wire::Address& address)
   return std::find(addresses.begin(), addresses.end(), LocalAddress{ifindex, address}) != addresses.end();
 }
 
+std::uint32_t RouteView::device(std::uint32_t ifindex, std::uint16_t vlan) const {
+  if (vlan == 0) return ifindex;
+  const auto found = std::find_if(links.begin(), links.end(), [&](const Link& l) { return l.parent == ifindex && l.vlan == vlan; });
+  return found == links.end() ? ifindex : found->ifindex;
+}
+
 // Lengths from the longest on: the group of a length is found by bisection, and in it the destination's prefix. A table
 // has few lengths, so this is a few bisections, whatever its size.
-std::optional<Hop> RouteView::lookup(const wire::Address& destination) const {
+std::optional<Hop> RouteView::lookup(const wire::Address& destination, std::uint32_t scope) const {
   const bool v4 = destination.is_v4();
+  if (scope != 0 && is_link_local(destination)) {
+    const Link* on = link(scope);
+    if (on == nullptr) return std::nullopt;
+    return Hop{scope, destination, source_for(scope, destination), on->mtu};
+  }
   for (auto group = routes.begin(); group != routes.end();) {
     const std::uint8_t length = group->length;
     if (v4 && length < kV4) break;  // ::/0 is no way out for IPv4

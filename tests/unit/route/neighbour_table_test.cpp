@@ -48,6 +48,31 @@ TEST_CASE("a full table says so and goes on serving what it has") {
   CHECK(table->find_or_add(1, wire::Address::v4(7u)) == 7u);
 }
 
+TEST_CASE("a slot that was given back is another's: who still has it is told to ask again, and never reads a stranger's MAC") {
+  const auto table = std::make_unique<NeighbourTable>();
+  const auto a = wire::Address::v4(7u);
+  for (std::uint32_t i = 0; i < NeighbourTable::kSlots; ++i) CHECK(table->find_or_add(1, wire::Address::v4(i)).has_value());
+  std::uint32_t slot = *table->find(1, a);
+  table->write(slot, entry(7));
+  for (std::uint8_t round = 0; round < 5; ++round) {
+    const std::uint32_t version = table->version(), old = slot;
+    table->forget(old);
+    CHECK(table->version() != version);
+    CHECK(table->read(old).forgotten);
+    CHECK_FALSE(table->read(old).resolved);
+    CHECK_FALSE(table->find(1, wire::Address::v4(round == 0 ? 7u : 5000u + round - 1u)).has_value());
+    table->forget(old);  // once is enough
+    slot = *table->find_or_add(1, wire::Address::v4(5000u + round));
+    CHECK(slot != old);
+    CHECK(NeighbourTable::index_of(slot) == NeighbourTable::index_of(old));
+    CHECK_FALSE(table->find_or_add(1, wire::Address::v4(6000u)).has_value());  // one came back, one went
+    table->write(slot, entry(round));
+    CHECK(table->read(slot) == entry(round));
+    CHECK(table->read(old).forgotten);
+  }
+  CHECK(table->find(1, wire::Address::v4(8u)) == 8u);  // the others stay
+}
+
 TEST_CASE("a reader never sees half an entry, and after a version at least that version's entry") {
   const auto table = std::make_unique<NeighbourTable>();
   const std::uint32_t slot = *table->find_or_add(1, wire::Address::v4(10, 0, 0, 1));

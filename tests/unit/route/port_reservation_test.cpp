@@ -67,15 +67,21 @@ TEST_CASE("a reserved port is nobody else's, with SO_REUSEADDR neither, until it
   CHECK(occupy(port, other, false, true) == 0);
 }
 
-TEST_CASE("the wildcards take the port of all addresses") {
+TEST_CASE("the wildcards take the port of all addresses of their family") {
   std::uint16_t port = free_port();
   UniqueFd other;
   {
     const PortReservation any4(wire::Address::v4(0u), port, port);
     CHECK(occupy(port, other, true, true) == EADDRINUSE);
   }
-  const PortReservation any(wire::Address{}, port, port);  // ::
-  CHECK(occupy(port, other, true, true) == EADDRINUSE);
+  {
+    const PortReservation any6(wire::Address{}, port, port);  // ::, which is not of IPv4
+    CHECK(occupy(port, other, true, true) == 0);
+    other.reset();
+    const PortReservation any4(wire::Address::v4(0u), port, port);  // both at a time
+    CHECK(occupy(port, other, true, true) == EADDRINUSE);
+    CHECK(refusal(wire::Address{}, port, port).find("TCP port " + std::to_string(port) + " of ::") != std::string::npos);
+  }
 }
 
 TEST_CASE("a taken port inside a range is named, and then none of the range is kept") {

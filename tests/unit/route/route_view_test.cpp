@@ -129,6 +129,32 @@ TEST_CASE("the source is the preferred one, else the interface's nearest to the 
   CHECK(v.link("eth9") == nullptr);
 }
 
+TEST_CASE("a link-local address is on the link where it was met, whatever the routes say") {
+  RouteView v = view({route(v6({0xfe80}, 0), 64, 1), route({}, 0, 1, v6({0xfe80}, 1))});
+  v.addresses = {{1, v6({0xfe80}, 5)}, {2, v6({0xfe80}, 6)}, {2, v6({0x2001, 0xdb8}, 6)}};
+  const Address peer = v6({0xfe80}, 9);
+  CHECK(v.lookup(peer)->ifindex == 1);
+  const auto hop = v.lookup(peer, 2);
+  REQUIRE(hop.has_value());
+  CHECK(hop->ifindex == 2);
+  CHECK(hop->next_hop == peer);
+  CHECK(hop->source == v6({0xfe80}, 6));
+  CHECK(hop->mtu == 9000);
+  CHECK_FALSE(v.lookup(peer, 9).has_value());                     // no such link
+  CHECK(v.lookup(v6({0x2001, 0xdb8}, 9), 2)->ifindex == 1);       // a scope says nothing about other addresses
+}
+
+TEST_CASE("the frames of a VLAN are the kernel's VLAN device's, or the interface's own where there is none") {
+  RouteView v = view({});
+  v.links.push_back(link(7, "eth0.100"));
+  v.links.back().vlan = 100;
+  v.links.back().parent = 1;
+  CHECK(v.device(1, 0) == 1);
+  CHECK(v.device(1, 100) == 7);
+  CHECK(v.device(1, 101) == 1);
+  CHECK(v.device(2, 100) == 2);
+}
+
 TEST_CASE("lookup agrees with looking at every route in turn") {
   Random random(7);
   std::vector<Route> routes;
