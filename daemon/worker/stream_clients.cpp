@@ -113,7 +113,8 @@ void Streams::dial(Instant now, const Dial& d) {
   const auto ref = count == 0 || free_.empty()
                        ? std::nullopt
                        : slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
-                                                {key.local, key.remote, 0, key.remote_port, d.flow, d.correlation});
+                                                {key.local, key.remote, 0, key.remote_port, d.flow, d.correlation,
+                                                 spec.params.acknowledge == atcp::Acknowledge::consumed});
   atcp::ConnId conn;
   for (std::uint32_t n = 0, start = ref ? random_.below(count) : 0; ref && n < count && !conn.valid(); ++n) {
     key.local_port = static_cast<std::uint16_t>(spec.first_port + worker_ + (start + n) % count * workers_);

@@ -136,7 +136,8 @@ bool Streams::accept(Instant now, atcp::ConnId conn, std::uint32_t flow) {
   if (best == waiting.end() || free_.empty() || !engine_.info(conn, info)) return false;
   LaneSlot& slot = lanes_[*best];
   const auto ref = slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
-                                          {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0});
+                                          {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0,
+                                           spec.params.acknowledge == atcp::Acknowledge::consumed});
   if (!ref) return false;
   const std::uint32_t index = bind(now, conn, *best, *ref);
   engine_.attach(now, conn, index, slot.lane->receive_capacity(*ref));

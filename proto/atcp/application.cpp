@@ -21,10 +21,9 @@ void Engine::consume(Instant now, ConnId id, std::uint64_t position) {
   Core& e = *core_;
   Connection* const c = e.find(id);
   if (c == nullptr || position <= c->rcv.consumed) return;
-  e.own_time(now);
   DCHECK(position <= c->rcv.next);
   c->rcv.consumed = std::min(position, c->rcv.next);
-  offer_window(e, *c);
+  consumed_more(e, *c, e.own_time(now));
 }
 
 void Engine::shutdown(Instant now, ConnId id) {

@@ -14,7 +14,7 @@ namespace flag = wire::tcp_flag;
 // window acknowledges so), and one that is old, but not older than our last ACK (it was overtaken on its way).
 bool in_window(const Connection& c, std::int32_t ahead, std::uint32_t length) {
   const auto window = static_cast<std::int64_t>(c.rcv.edge - c.rcv.next);
-  const auto unacknowledged = static_cast<std::int64_t>(c.rcv.next - c.rcv.acknowledged);
+  const auto unacknowledged = distance(c.irs_plus(c.rcv.acknowledged), c.rcv_nxt()) - (c.rcv.fin && c.caught_up());
   return ahead <= window && std::int64_t{ahead} + length >= -unacknowledged;
 }
 
@@ -25,9 +25,19 @@ void answer_unacceptable(Core& e, Connection& c, Instant now, const wire::Packet
 }
 
 // RFC 7323 4.3 (2): TS.Recent is of the segment that fits Last.ACK.sent. PAWS has let it through already.
-void take_timestamp(Connection& c, Instant now, const wire::TcpHeader& tcp) {
+// Two cases more while octets are unread. A repetition leaves it as it is: what our ACK will answer is the first copy, and
+// a peer that reads so in the echo knows that it repeated in vain (RFC 3522). And where the reader always lags, nothing
+// would ever fit: then one segment is remembered until Last.ACK.sent has reached it.
+void take_timestamp(Connection& c, Instant now, const wire::TcpHeader& tcp, std::int32_t ahead, std::uint32_t payload) {
   if (!c.timestamps || !tcp.options.has_timestamps) return;
-  if (!(tcp.seq <= c.irs_plus(c.rcv.acknowledged))) return;
+  if (!c.caught_up() && payload > 0 && ahead < 0) return;
+  if (!(tcp.seq <= c.irs_plus(c.rcv.acknowledged))) {
+    if (c.rcv.withholds && payload > 0 && ahead == 0 && c.unread.stamped_at == kNoPosition) {
+      c.unread.stamped_at = c.rcv.next;
+      c.unread.stamp = tcp.options.timestamp;
+    }
+    return;
+  }
   c.rcv.ts_recent = tcp.options.timestamp;
   c.rcv.ts_recent_at = now;
 }
@@ -60,7 +70,7 @@ void note_fin(Core& e, Connection& c, Instant now, std::int32_t ahead, std::uint
   if (c.rcv.end == c.rcv.next) {
     fin_arrives(e, c, now);
   } else {
-    ack_now(e, c);  // it is behind a hole
+    duplicate_ack(e, c);  // it is behind a hole
   }
 }
 
@@ -116,7 +126,7 @@ void segment_arrives(Core& e, Connection& c, Instant now, Segment& s) {
     s.verdict = Verdict::deferred;
     return;
   }
-  take_timestamp(c, now, tcp);
+  take_timestamp(c, now, tcp, ahead, p.payload_length);
   if (p.payload_length > 0) {
     payload_arrives(e, c, now, s, ahead);
     if (c.state == State::closed) return;

@@ -62,11 +62,17 @@ void close_stream(Core& e, Connection& c, Instant now) {
   e.activate(c);
 }
 
-// The FIN is next in sequence. RFC 9293 3.10.7.4, eighth.
+// The FIN is next in sequence. RFC 9293 3.10.7.4, eighth. The application hears of it at once; what the peer may conclude
+// from its ACK, and the states that stand for that, wait until it can be acknowledged: until then the FIN is not here yet,
+// as if it were still on its way behind the octets that nobody has read.
 void fin_arrives(Core& e, Connection& c, Instant now) {
   c.rcv.fin = true;
-  ack_now(e, c);
   e.notify(c, Event::peer_fin);
+  if (c.caught_up()) fin_acknowledgeable(e, c, now);
+}
+
+void fin_acknowledgeable(Core& e, Connection& c, Instant now) {
+  ack_now(e, c);
   switch (c.state) {
     case State::established:
       c.state = State::close_wait;
@@ -107,7 +113,7 @@ void reset_connection(Core& e, Connection& c, Instant now, CloseReason reason) {
     reply.path = c.path;
     reply.cookie = c.cookie;
     reply.seq = c.seq_of(c.nxt());
-    reply.ack = c.rcv_nxt();
+    reply.ack = c.ack_field();
     reply.flags = flag::rst | flag::ack;
     reply.ttl = c.params.ttl;
     reply.dscp = c.params.dscp;
@@ -122,8 +128,11 @@ void reset_connection(Core& e, Connection& c, Instant now, CloseReason reason) {
 // RFC 5961 3.2: only RCV.NXT itself resets; elsewhere in the window it may be a guess, and the real peer can do better.
 void reset_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32_t ahead) {
   const auto window = static_cast<std::int64_t>(c.rcv.edge - c.rcv.next);
-  if (ahead != 0) {
-    if (ahead > 0 && ahead <= window) challenge(e, c, now);
+  // While octets are unread, a peer that answers our ACK without remembering the connection resets where that ACK stood.
+  const auto withheld = static_cast<std::int64_t>(c.rcv.next - c.acknowledgeable());
+  const bool answers_ack = withheld > 0 && s.packet->tcp.seq == c.irs_plus(c.rcv.acknowledged);
+  if (ahead != 0 && !answers_ack) {
+    if ((ahead > 0 && ahead <= window) || (ahead < 0 && -std::int64_t{ahead} <= withheld)) challenge(e, c, now);
     return e.drop(s, wire::Drop::bad_reset);
   }
   e.counters->resets_in.add();

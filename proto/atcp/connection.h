@@ -11,6 +11,9 @@
 //            released    in flight         to be sent                  edge: right edge of the peer's window
 //   receive  0 ....... consumed ....... next ........ edge             the FIN is position `end`, once it is known
 //            taken       to be read       may come
+//
+// What is acknowledged ends at acknowledgeable(): `next`, or with `acknowledge: consumed` the place that the application
+// has reached. There RCV.NXT and ACK are two things, and everything that speaks to the peer goes by the latter.
 #pragma once
 
 #include <array>
@@ -37,6 +40,7 @@ enum class Timer : std::uint8_t {
   ack,         // delayed ACK
   life,        // handshake, user timeout, orphan in FIN-WAIT-2: whatever ends the connection
   keepalive,
+  stall,  // Acknowledge::consumed: the application has taken nothing for so long
   kCount,
 };
 
@@ -72,11 +76,20 @@ struct ReceiveSide {
   std::uint8_t keepalives = 0;  // probes since the last acceptable segment
   bool ack_due = false;         // an ACK goes out with the next turn
   bool fin = false;             // RCV.NXT has passed the FIN
+  bool withholds = false;       // octets are acknowledged when the application has taken them
   std::uint32_t ts_recent = 0;  // TS.Recent
   Instant ts_recent_at{};       // it is valid for 24 days (RFC 7323 5.5)
   Instant heard_at{};           // of the last acceptable segment
   std::uint64_t duplicate_from = 0,
                 duplicate_to = 0;  // what the next ACK reports as D-SACK (RFC 2883); empty when equal
+};
+
+// Beside ReceiveSide, for octets that have arrived and wait for the application (Acknowledge::consumed).
+struct Unread {
+  Instant since{};  // when the oldest octet that is not acknowledged came, or the last ACK left it out
+  std::uint64_t stamped_at = kNoPosition;  // a segment that came before its turn to be TS.Recent (receiver.cpp)
+  std::uint32_t stamp = 0;                 // its timestamp
+  std::uint32_t duplicates = 0;            // segments that brought nothing but octets that wait
 };
 
 // What the segments of one burst brought, until settle() judges them together.
@@ -144,6 +157,7 @@ struct alignas(64) Connection {
   ChallengeLimit challenges;
   FlowParams params;
   std::uint32_t retransmits = 0, rto_count = 0, fast_recoveries = 0, zero_window_probes = 0;
+  Unread unread;
 
   std::uint64_t una() const { return board.una; }
   std::uint64_t nxt() const { return board.nxt; }
@@ -151,6 +165,10 @@ struct alignas(64) Connection {
   // Sequence number of a send position, and the next one expected from the peer.
   TcpSeq seq_of(std::uint64_t position) const { return snd.iss + 1 + static_cast<std::uint32_t>(position); }
   TcpSeq rcv_nxt() const { return irs_plus(rcv.next) + (rcv.fin ? 1 : 0); }
+  // Where the stream that we acknowledge ends, whether that is all that has arrived, and the ACK field.
+  std::uint64_t acknowledgeable() const { return rcv.withholds ? rcv.consumed : rcv.next; }
+  bool caught_up() const { return acknowledgeable() == rcv.next; }
+  TcpSeq ack_field() const { return irs_plus(acknowledgeable()) + (rcv.fin && caught_up() ? 1 : 0); }
   TcpSeq irs_plus(std::uint64_t position) const { return rcv.irs + 1 + static_cast<std::uint32_t>(position); }
 
   // What the peer may still be sent to: SND.UNA + SND.WND - SND.NXT; not below 0.

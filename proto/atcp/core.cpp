@@ -66,6 +66,7 @@ Connection* Core::adopt(const wire::FlowKey& key, const FlowParams& params) {
   c.generation = generation;
   c.key = key;
   c.params = params;
+  c.rcv.withholds = params.acknowledge == Acknowledge::consumed;
   SegmentPool::start(c.board, 0);
   c.deadlines.fill(Instant::never());
   flows.insert(hash_of(key), slot);

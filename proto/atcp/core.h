@@ -141,6 +141,10 @@ void update_send_window(Connection&, const wire::TcpHeader&, std::uint64_t ack);
 // ---- receiver.cpp: payload, window, when to acknowledge -------------------------------------------------------------
 void payload_arrives(Core&, Connection&, Instant now, Segment&, std::int32_t ahead);
 void ack_now(Core&, Connection&);
+void duplicate_ack(Core&, Connection&);  // something came behind a hole
+void consumed_more(Core&, Connection&, Instant now);
+void stalled(Core&, Connection&, Instant now);  // Timer::stall
+void note_acknowledged(Connection&, Instant now);  // an ACK has gone out
 void extend_edge(Connection&);                  // promises what has become free, if it is worth a promise
 std::uint16_t window_field(const Connection&);  // as it goes on the wire, scaled
 void offer_window(Core&, Connection&);          // after consume(): sends a window update where one is due
@@ -156,6 +160,7 @@ void retransmission_timeout(Core&, Connection&, Instant now);
 
 // ---- close.cpp ------------------------------------------------------------------------------------------------------
 void fin_arrives(Core&, Connection&, Instant now);
+void fin_acknowledgeable(Core&, Connection&, Instant now);
 void fin_acknowledged(Core&, Connection&, Instant now);
 void close_stream(Core&, Connection&, Instant now);                   // the application's CLOSE
 void reset_connection(Core&, Connection&, Instant now, CloseReason);  // RST to the peer, then the end

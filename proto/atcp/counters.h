@@ -27,6 +27,7 @@
   X(zero_window_probes, "Probes of a zero window.")                                         \
   X(keepalive_probes, "Keepalive probes.")                                                  \
   X(out_of_order, "Segments that arrived behind a hole.")                                   \
+  X(unread_duplicates, "Segments that the peer sent again because the application had not read them.") \
   X(icmp_accepted, "ICMP errors that concerned a connection.")
 
 namespace netchan::atcp {

@@ -72,7 +72,8 @@ bool Engine::info(ConnId id, Info& info) const {
           .retransmits = c->retransmits,
           .rto_count = c->rto_count,
           .fast_recoveries = c->fast_recoveries,
-          .zero_window_probes = c->zero_window_probes};
+          .zero_window_probes = c->zero_window_probes,
+          .unread_duplicates = c->unread.duplicates};
   return true;
 }
 

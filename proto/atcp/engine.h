@@ -152,6 +152,7 @@ struct Info {
   std::uint64_t octets_sent, octets_acknowledged, octets_received;
   std::uint64_t receive_edge;  // stream position up to which the peer may send
   std::uint32_t retransmits, rto_count, fast_recoveries, zero_window_probes;
+  std::uint32_t unread_duplicates;  // Acknowledge::consumed: what the peer sent again because the application had not read
 };
 
 struct Core;  // the inside: core.h

@@ -16,7 +16,8 @@ void check_connection(const Core& e, const Connection& c) {
   CHECK(c.nxt() <= c.snd.committed + c.snd.fin_sent);
   CHECK(!c.snd.fin_sent || (c.snd.fin_wanted && c.nxt() == c.snd.committed + 1));
   CHECK(c.rcv.consumed <= c.rcv.next && c.rcv.next <= c.rcv.edge);
-  CHECK(c.rcv.acknowledged <= c.rcv.next);
+  CHECK(c.rcv.acknowledged <= c.acknowledgeable());
+  CHECK(c.rcv.withholds || c.params.acknowledge == Acknowledge::received || c.params.stall == Stall::acknowledge);
   CHECK(!c.rcv.fin || c.rcv.next == c.rcv.end);
   CHECK(c.harvest.acks == 0 && !c.harvest.progress && !c.harvest.news);  // settled
   // Something in flight is watched, and the wheel knows every deadline in time.

@@ -13,10 +13,18 @@ namespace netchan::atcp {
 enum class Congestion : std::uint8_t { cubic, newreno };
 enum class Acknowledge : std::uint8_t { received, consumed };
 
+// With Acknowledge::consumed: what becomes of octets that the application has not taken for `stall_after`.
+enum class Stall : std::uint8_t {
+  keep,         // they stay unacknowledged: the peer repeats them, and gives up when it likes
+  acknowledge,  // they are acknowledged as if received, until the application has caught up
+  reset,        // the connection is reset
+};
+
 // One flow's parameters; copied into each of its connections.
 struct FlowParams {
   Congestion congestion = Congestion::cubic;
   Acknowledge acknowledge = Acknowledge::received;
+  Stall stall = Stall::keep;
   std::uint8_t ttl = 64;
   std::uint8_t dscp = 0;
   bool timestamps = true;
@@ -28,6 +36,7 @@ struct FlowParams {
   Duration delayed_ack = Duration::milliseconds(40);       // RFC 1122 allows 500 ms; Linux's minimum
   Duration keepalive = Duration{0};                        // 0: off
   Duration user_timeout = Duration::seconds(120);          // data unacknowledged for so long: the connection is reset
+  Duration stall_after = Duration::seconds(30);            // long before Linux gives up (tcp_retries2: 15 minutes)
   Duration connect_timeout = Duration::seconds(30);        // SYN or SYN-ACK unanswered
   Duration fin_wait_2 = Duration::seconds(60);             // orphaned only
   std::uint32_t initial_window = 65535;                    // receive window promised in SYN and SYN-ACK, before attach()

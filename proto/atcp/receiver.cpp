@@ -5,6 +5,11 @@
 // The window is a promise of memory: the right edge is `consumed + capacity`, moves only when there is something worth
 // saying (RFC 9293 3.8.6.2.2: the silly window) and never goes back. Whatever lies left of it is accepted, even when
 // the scaled window field had to round it down (RFC 7323 appendix F).
+//
+// With `acknowledge: consumed` an ACK ends where the application stands. A sender that hears nothing of octets which
+// arrived must not take them for lost: while some are unread there is no SACK block, no D-SACK and no ACK for what
+// comes behind a hole, all of which would say so; what it does send again is answered, or it would believe us dead.
+// docs/decisions/0100-acknowledge-consumed.md.
 #include <algorithm>
 
 #include "proto/atcp/core.h"
@@ -18,21 +23,31 @@ void note_duplicate(Connection& c, std::uint64_t from, std::uint64_t to) {
   c.rcv.duplicate_to = to;
 }
 
-// In-order payload has arrived: now, or with the next one, or after a moment (RFC 1122 4.2.3.2, RFC 5681 4.2).
-void schedule_ack(Core& e, Connection& c, Instant now, bool filled_hole) {
+// The stream that we acknowledge has grown: the peer hears it now, or with the next octets, or after a moment (RFC 1122
+// 4.2.3.2, RFC 5681 4.2), which began when they came.
+void schedule_ack(Core& e, Connection& c, Instant now, bool hole) {
+  const std::uint64_t owed = c.acknowledgeable() - c.rcv.acknowledged;
+  if (owed == 0) return;
+  const Instant due = (c.rcv.withholds ? c.unread.since : now) + c.params.delayed_ack;
   if (c.rcv.quick_acks > 0) {
     --c.rcv.quick_acks;
     ack_now(e, c);
-  } else if (filled_hole || c.rcv.next - c.rcv.acknowledged >= 2u * c.rcv.segment) {
+  } else if (hole || owed >= 2u * c.rcv.segment || due <= now) {
     ack_now(e, c);
   } else if (c.deadline(Timer::ack).is_never()) {
-    e.set_timer(c, Timer::ack, now + c.params.delayed_ack);
+    e.set_timer(c, Timer::ack, due);
   }
+}
+
+void watch_stall(Core& e, Connection& c, Instant now, bool progress) {
+  if (!c.rcv.withholds || c.params.stall == Stall::keep) return;
+  if (c.caught_up()) return e.stop_timer(c, Timer::stall);
+  if (progress || c.deadline(Timer::stall).is_never()) e.set_timer(c, Timer::stall, now + c.params.stall_after);
 }
 
 // How far the right edge could be, as the window field can name it.
 std::uint64_t edge_possible(const Connection& c) {
-  return std::min(c.rcv.consumed + c.rcv.capacity, c.rcv.next + (std::uint64_t{65535} << c.rcv.shift));
+  return std::min(c.rcv.consumed + c.rcv.capacity, c.acknowledgeable() + (std::uint64_t{65535} << c.rcv.shift));
 }
 
 // RFC 9293 3.8.6.2.2: the smallest step of the right edge that is told, min(Fr x RCV.BUFF, MSS) with Fr = 1/2.
@@ -49,6 +64,10 @@ void payload_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32
   const std::uint64_t position = rcv.next + static_cast<std::uint32_t>(std::max(ahead, 0));
   std::uint32_t length = payload - skip;
   if (length == 0) {
+    if (rcv.next - static_cast<std::uint32_t>(-ahead) + payload > c.acknowledgeable()) {
+      ++c.unread.duplicates;
+      e.counters->unread_duplicates.add();
+    }
     note_duplicate(c, rcv.next - static_cast<std::uint32_t>(-ahead),
                    rcv.next - static_cast<std::uint32_t>(-ahead) + payload);
     ack_now(e, c);
@@ -75,21 +94,22 @@ void payload_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32
   switch (in.what) {
     case Insertion::What::in_order:
       e.counters->octets_in.add(in.next - rcv.next);
+      if (rcv.withholds && rcv.next == rcv.acknowledged) c.unread.since = now;
       rcv.next = in.next;
-      // `acknowledge: consumed` comes here: ACK = min(consumed, RCV.NXT), and no SACK while they differ.
+      watch_stall(e, c, now, false);
       schedule_ack(e, c, now, had_hole);
       e.notify(c, Event::delivered);
       break;
     case Insertion::What::out_of_order:
       e.counters->out_of_order.add();
-      ack_now(e, c);
+      duplicate_ack(e, c);
       break;
     case Insertion::What::duplicate:
       note_duplicate(c, position, position + length);
       ack_now(e, c);
       return e.drop(s, wire::Drop::duplicate);
     case Insertion::What::no_room:
-      ack_now(e, c);
+      duplicate_ack(e, c);
       return e.drop(s, wire::Drop::too_many_ranges);
   }
   s.verdict = Verdict::placed;
@@ -105,13 +125,49 @@ void ack_now(Core& e, Connection& c) {
   e.activate(c);
 }
 
+void duplicate_ack(Core& e, Connection& c) {
+  if (c.caught_up()) ack_now(e, c);
+}
+
+void consumed_more(Core& e, Connection& c, Instant now) {
+  if (c.params.acknowledge == Acknowledge::consumed) {
+    if (c.rcv.consumed == c.rcv.next) c.rcv.withholds = true;  // a stall is over
+    watch_stall(e, c, now, true);
+    if (c.rcv.withholds) schedule_ack(e, c, now, c.caught_up() && wants_sack(c));
+    const bool fin_waits =
+        c.state == State::established || c.state == State::fin_wait_1 || c.state == State::fin_wait_2;
+    if (c.rcv.fin && fin_waits && c.caught_up()) return fin_acknowledgeable(e, c, now);
+  }
+  offer_window(e, c);
+}
+
+void stalled(Core& e, Connection& c, Instant now) {
+  if (c.caught_up()) return;
+  if (c.params.stall == Stall::reset) return reset_connection(e, c, now, CloseReason::timed_out);
+  c.rcv.withholds = false;
+  ack_now(e, c);
+  if (c.rcv.fin) fin_acknowledgeable(e, c, now);
+}
+
+void note_acknowledged(Connection& c, Instant now) {
+  ReceiveSide& rcv = c.rcv;
+  if (c.acknowledgeable() != rcv.acknowledged) c.unread.since = now;
+  rcv.acknowledged = c.acknowledgeable();
+  if (c.unread.stamped_at > rcv.acknowledged) return;
+  if (static_cast<std::int32_t>(c.unread.stamp - rcv.ts_recent) > 0) {
+    rcv.ts_recent = c.unread.stamp;
+    rcv.ts_recent_at = now;
+  }
+  c.unread.stamped_at = kNoPosition;
+}
+
 void extend_edge(Connection& c) {
   const std::uint64_t possible = edge_possible(c);
   if (possible >= c.rcv.edge + worthwhile_step(c)) c.rcv.edge = possible;
 }
 
 std::uint16_t window_field(const Connection& c) {
-  return static_cast<std::uint16_t>(std::min<std::uint64_t>((c.rcv.edge - c.rcv.next) >> c.rcv.shift, 65535));
+  return static_cast<std::uint16_t>(std::min<std::uint64_t>((c.rcv.edge - c.acknowledgeable()) >> c.rcv.shift, 65535));
 }
 
 // An update of its own only when it at least doubles what the peer may still send: while much is open, the ACKs of the
@@ -125,7 +181,7 @@ void offer_window(Core& e, Connection& c) {
 }
 
 bool wants_sack(const Connection& c) {
-  return c.sack && (!c.reassembly.empty() || c.rcv.duplicate_to != c.rcv.duplicate_from);
+  return c.sack && c.caught_up() && (!c.reassembly.empty() || c.rcv.duplicate_to != c.rcv.duplicate_from);
 }
 
 // RFC 2018 4: the range that changed last comes first; RFC 2883 4: a duplicate before all.

@@ -13,7 +13,7 @@ namespace {
 
 namespace flag = wire::tcp_flag;
 
-// Header of a segment at `position`: it acknowledges all that has arrived, and settles every debt of that kind.
+// Header of a segment at `position`: it acknowledges all that may be, and settles every debt of that kind.
 void put_header(Core& e, Connection& c, Instant now, std::uint64_t position, std::uint8_t flags, std::uint16_t payload,
                 SegmentPlan& plan) {
   ReceiveSide& rcv = c.rcv;
@@ -21,7 +21,7 @@ void put_header(Core& e, Connection& c, Instant now, std::uint64_t position, std
   tcp.source_port = c.key.local_port;
   tcp.destination_port = c.key.remote_port;
   tcp.seq = c.seq_of(position);
-  tcp.ack = c.rcv_nxt();
+  tcp.ack = c.ack_field();
   tcp.flags = flags | flag::ack;
   extend_edge(c);
   tcp.window = window_field(c);
@@ -32,7 +32,7 @@ void put_header(Core& e, Connection& c, Instant now, std::uint64_t position, std
   }
   if (payload == 0 && wants_sack(c)) put_sack(e, c, tcp.options);
   rcv.ack_due = false;
-  rcv.acknowledged = rcv.next;
+  note_acknowledged(c, now);
   e.stop_timer(c, Timer::ack);
   emit(c.ip, tcp, payload, plan);
 }
@@ -95,7 +95,7 @@ bool send_new(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
     return false;
   }
   // Whoever answers in the ACK of what he was asked is interactive: the peer need not be acknowledged faster than that.
-  if (c.rcv.next != c.rcv.acknowledged) c.rcv.quick_acks = 0;
+  if (c.acknowledgeable() != c.rcv.acknowledged) c.rcv.quick_acks = 0;
   c.snd.fin_sent = c.snd.fin_sent || fin;
   c.snd.probe_due = false;
   put_data(e, c, now, position, length, fin, plan);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Time. A connection has four deadlines and one entry in the wheel, armed at the earliest of them when it was armed
+// Time. A connection has five deadlines and one entry in the wheel, armed at the earliest of them when it was armed
 // last. A deadline that moves to later is left alone: the entry fires in vain, once, and is armed anew. So the timers
 // that every ACK moves cost a store, not a wheel operation.
 #include <algorithm>
@@ -47,6 +47,7 @@ void fire(Core& e, Connection& c, Instant now) {
     ack_now(e, c);
   }
   if (due(Timer::keepalive)) keepalive(e, c, now);
+  if (due(Timer::stall)) stalled(e, c, now);
   if (c.state == State::closed) return;
   e.wheel.arm(e.slot_of(c), *std::min_element(c.deadlines.begin(), c.deadlines.end()));
 }
