@@ -49,7 +49,7 @@ bool repeats_handshake(Core& e, Connection& c, Instant now, Segment& s) {
   if (!tcp.has(flag::ack)) {
     c.handshake.due = c.has_path;
     e.activate(c);
-  } else if (tcp.ack == c.seq_of(0)) {
+  } else if (!c.passive && tcp.ack == c.seq_of(0)) {
     update_send_window(c, tcp, 0);
     establish(e, c, now);
     ack_now(e, c);
@@ -64,7 +64,7 @@ bool repeats_handshake(Core& e, Connection& c, Instant now, Segment& s) {
 void note_fin(Core& e, Connection& c, Instant now, std::int32_t ahead, std::uint32_t payload) {
   if (c.rcv.fin) return ack_now(e, c);  // repeated: our ACK was lost
   const std::int64_t from_next = std::int64_t{ahead} + payload;
-  if (from_next < 0) return;
+  if (from_next < 0) return ack_now(e, c);  // no FIN of this stream: it lies before what came
   const std::uint64_t end = c.rcv.next + static_cast<std::uint64_t>(from_next);
   if (c.rcv.end == kNoPosition && end <= c.rcv.edge) c.rcv.end = end;
   if (c.rcv.end == c.rcv.next) {
@@ -119,6 +119,8 @@ void segment_arrives(Core& e, Connection& c, Instant now, Segment& s) {
     update_send_window(c, tcp, 0);
     establish(e, c, now);
   }
+  // CLOSING: the FIN comes again, perhaps with the ACK of ours. TIME-WAIT then begins with the ACK that got lost.
+  if (c.state == State::closing && p.payload_length + fin > 0) ack_now(e, c);
   if (!ack_arrives(e, c, now, p)) return e.drop(s, wire::Drop::bad_ack);
   s.verdict = Verdict::done;
   if (c.state == State::closed) return;  // it acknowledged the last FIN

@@ -132,7 +132,7 @@ void reset_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32_t
   const auto withheld = static_cast<std::int64_t>(c.rcv.next - c.acknowledgeable());
   const bool answers_ack = withheld > 0 && s.packet->tcp.seq == c.irs_plus(c.rcv.acknowledged);
   if (ahead != 0 && !answers_ack) {
-    if ((ahead > 0 && ahead <= window) || (ahead < 0 && -std::int64_t{ahead} <= withheld)) challenge(e, c, now);
+    if ((ahead > 0 && ahead < window) || (ahead < 0 && -std::int64_t{ahead} <= withheld)) challenge(e, c, now);
     return e.drop(s, wire::Drop::bad_reset);
   }
   e.counters->resets_in.add();
@@ -146,7 +146,7 @@ void arrives_in_time_wait(Core& e, Instant now, std::uint32_t i, Segment& s) {
   const wire::TcpHeader& tcp = s.packet->tcp;
   TimeWaitEntry& entry = e.time_wait[i];
   e.drop(s, wire::Drop::time_wait);
-  if (tcp.has(flag::rst)) return;
+  if (tcp.has(flag::rst) || (entry.timestamps && !tcp.options.has_timestamps)) return;  // RFC 7323 3.2
   const bool repeated_fin = tcp.has(flag::fin) && tcp.seq + s.packet->payload_length + 1 == entry.rcv_nxt;
   const bool exact_ack = s.packet->payload_length == 0 && !tcp.has(flag::syn | flag::fin) && tcp.seq == entry.rcv_nxt;
   if (repeated_fin) {

@@ -6,7 +6,7 @@
 namespace netchan::atcp {
 
 bool may_reuse(const TimeWaitEntry& old, TcpSeq syn_seq, bool has_timestamps, std::uint32_t timestamp) {
-  const bool beyond = syn_seq > old.rcv_nxt;
+  const bool beyond = !(syn_seq < old.rcv_nxt);  // than the last one seen, which was the FIN
   if (!has_timestamps) return beyond;
   if (!old.timestamps) return true;  // timestamps will protect the new incarnation from the old one's segments
   const auto ahead = static_cast<std::int32_t>(timestamp - old.ts_recent);

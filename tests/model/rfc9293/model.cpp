@@ -61,7 +61,7 @@ Outcome text_and_fin(Outcome o, std::uint32_t seq, std::uint32_t text, bool has_
   const std::uint32_t edge = t.rcv_nxt + t.rcv_wnd;
   std::uint32_t end = seq + text;
   if (less(edge, end)) end = edge;
-  if (has_fin && less_equal(edge, seq + text)) has_fin = false;
+  if (less_equal(edge, seq + text) || less(seq + text, t.rcv_nxt)) has_fin = false;
   const std::uint32_t start = less(seq, t.rcv_nxt) ? t.rcv_nxt : seq;
   const std::uint32_t kept = less(start, end) ? end - start : 0;
   if (start != t.rcv_nxt) {  // "Segments with higher beginning sequence numbers SHOULD be held", SHLD-31
@@ -207,22 +207,8 @@ bool acknowledgment(Outcome& o, const Segment& s) {
   }
 }
 
-Outcome in_other(const Tcb& t, const Segment& s) {
-  if (has(s, rst)) return reset_arrives(t, s);  // first and second; PAWS does not look at resets (RFC 7323 5.3)
-  if (t.state == State::time_wait && has(s, syn) && reopens(t, s)) return in_listen(t, s);
-  if (t.timestamps && !s.has_timestamp) return stay(t, "RFC 7323 3.2");
-  if (t.timestamps && less(s.timestamp, t.ts_recent)) return acknowledge(stay(t, ""), "RFC 7323 5.3 R1");
-
-  const bool accepted = acceptable(t, s);
-  if (has(s, syn)) {  // fourth, "irrespective of the sequence number"
-    if (accepted && t.state == State::syn_received && !t.active_open) {
-      return finished(stay(t, ""), State::listen, End::silent, "3.10.7.4 fourth, SYN-RECEIVED");
-    }
-    return acknowledge(stay(t, ""), "3.10.7.4 fourth, RFC 5961 4.2");
-  }
-  // "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid ACKs"
-  const bool allowance = t.rcv_wnd == 0 && s.seq == t.rcv_nxt;
-  if (!accepted && !allowance) return acknowledge(stay(t, ""), "3.10.7.4 first");
+// 3.10.7.4 from the fifth check on. `accepted`: by the first; else it is the allowance for a zero window, of the ACK only.
+Outcome from_the_ack_on(const Tcb& t, const Segment& s, bool accepted) {
   Outcome o = stay(t, "3.10.7.4 fifth");
   if (has(s, ack)) {
     if (t.state == State::syn_received) {
@@ -244,6 +230,25 @@ Outcome in_other(const Tcb& t, const Segment& s) {
   return text_and_fin(o, s.seq, s.text, has(s, fin));
 }
 
+Outcome in_other(const Tcb& t, const Segment& s) {
+  if (has(s, rst)) return reset_arrives(t, s);  // first and second; PAWS does not look at resets (RFC 7323 5.3)
+  if (t.state == State::time_wait && has(s, syn) && reopens(t, s)) return in_listen(t, s);
+  if (t.timestamps && !s.has_timestamp) return stay(t, "RFC 7323 3.2");
+  if (t.timestamps && less(s.timestamp, t.ts_recent)) return acknowledge(stay(t, ""), "RFC 7323 5.3 R1");
+
+  const bool accepted = acceptable(t, s);
+  if (has(s, syn)) {  // fourth, "irrespective of the sequence number"
+    if (accepted && t.state == State::syn_received && !t.active_open) {
+      return finished(stay(t, ""), State::listen, End::silent, "3.10.7.4 fourth, SYN-RECEIVED");
+    }
+    return acknowledge(stay(t, ""), "3.10.7.4 fourth, RFC 5961 4.2");
+  }
+  // "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid ACKs"
+  const bool allowance = t.rcv_wnd == 0 && s.seq == t.rcv_nxt;
+  if (!accepted && !allowance) return acknowledge(stay(t, ""), "3.10.7.4 first");
+  return from_the_ack_on(t, s, accepted);
+}
+
 }  // namespace
 
 Outcome arrive(const Tcb& t, const Segment& s) {
@@ -258,5 +263,7 @@ Outcome arrive(const Tcb& t, const Segment& s) {
       return in_other(t, s);
   }
 }
+
+Outcome arrive_as_acceptable(const Tcb& t, const Segment& s) { return from_the_ack_on(t, s, true); }
 
 }  // namespace netchan::rfc9293

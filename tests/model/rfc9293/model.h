@@ -71,5 +71,8 @@ struct Outcome {
 };
 
 Outcome arrive(const Tcb&, const Segment&);
+// 3.10.7.4 behind the first four checks, for an implementation whose acceptability is wider than Table 6. The segment has
+// neither SYN nor RST.
+Outcome arrive_as_acceptable(const Tcb&, const Segment&);
 
 }  // namespace netchan::rfc9293

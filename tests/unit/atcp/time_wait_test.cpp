@@ -91,11 +91,12 @@ TEST_CASE("a SYN starts a new incarnation under the rules of RFC 6191 2, and onl
   constexpr Case kCases[] = {
       {true, true, 1, -5, true},    // a greater timestamp is enough
       {true, true, 0, 1, true},     // equal: the sequence number decides
-      {true, true, 0, 0, false},    //
+      {true, true, 0, 0, true},     // greater than the last one seen, the FIN's
       {true, true, 0, -1, false},   //
       {true, true, -1, 5, false},   // an old duplicate whatever its sequence number
       {true, false, 0, 1, true},    // no timestamps to be had: the sequence number decides
-      {true, false, 0, 0, false},   //
+      {true, false, 0, 0, true},    //
+      {true, false, 0, -1, false},  //
       {false, true, -7, -7, true},  // timestamps from now on
       {false, false, 0, 1, true},   //
       {false, false, 0, -1, false},
