@@ -38,13 +38,30 @@ class Checker {
   std::string line(const std::string& path) const { return "line " + std::to_string(config_.place(path).line); }
 
   void interfaces() {
-    for (std::size_t i = 0; i < config_.interfaces.size(); ++i)
+    const auto& all = config_.interfaces;
+    for (std::size_t i = 0; i < all.size(); ++i)
       for (std::size_t j = 0; j < i; ++j)
-        if (!config_.interfaces[i].name.empty() && config_.interfaces[i].name == config_.interfaces[j].name) {
-          complain(at("interfaces", i) + ".name", quote(config_.interfaces[i].name) + " is listed twice",
+        if (!all[i].name.empty() && all[i].label() == all[j].label()) {
+          complain(at("interfaces", i) + ".name", quote(all[i].label()) + " is listed twice",
                    "keep one of the two; the other is in " + line(at("interfaces", j) + ".name"));
           break;
+        } else if (!all[i].name.empty() && all[i].name == all[j].name) {
+          one_device(i, j);
+          break;
         }
+  }
+
+  // Entries of one device with different VLANs share its program and sockets.
+  void one_device(std::size_t i, std::size_t j) {
+    const Interface &a = config_.interfaces[i], &b = config_.interfaces[j];
+    const auto same = [&](const char* key, bool equal) {
+      if (equal || broken_.touches(at("interfaces", i)) || broken_.touches(at("interfaces", j))) return;
+      complain(at("interfaces", i) + "." + key, quote(key) + " of " + quote(a.name) + " differs from the entry in " + line(at("interfaces", j) + ".name"),
+               "the VLANs of one interface share its queues: write the same in both");
+    };
+    same("mode", a.mode == b.mode);
+    same("rx_checksum", a.rx_checksum == b.rx_checksum);
+    same("ring_size", a.ring_size == b.ring_size);
   }
 
   void workers() {
@@ -80,22 +97,32 @@ class Checker {
     const std::string path = at("flows", i), tcp = path + ".tcp";
     if (!broken_.touches("interfaces")) interface(f, path);
     if (!given(tcp) || broken_.touches(tcp)) return;
-    const bool listens = given(tcp + ".listen"), connects = given(tcp + ".connect");
+    const bool listens = given(tcp + ".listen");
+    const char* const outward = given(tcp + ".connect") ? ".connect" : ".destinations";
+    const bool connects = given(tcp + outward);
     if (listens == connects) {
-      complain(connects ? tcp + ".connect" : tcp, listens ? "a flow cannot both listen and connect" : "the flow neither listens nor connects",
+      complain(connects ? tcp + outward : tcp, listens ? "a flow cannot both listen and connect" : "the flow neither listens nor connects",
                listens ? "make two flows of it" : "add `listen: ADDRESS:PORT` or `connect: ADDRESS:PORT`");
       return;
     }
+    if (f.tcp.endpoints.empty() && f.tcp.destinations.empty()) {
+      complain(tcp + (listens ? ".listen" : outward), quote(listens ? "listen" : "destinations") + " lists nothing",
+               listens ? "write at least one ADDRESS:PORT" : "write at least one PREFIX:PORTS, or add `connect: ADDRESS:PORT`");
+      return;
+    }
     sides(tcp, listens ? Side::listen : Side::connect);
-    addresses(f.tcp, tcp);
+    listens ? listen_addresses(f.tcp, tcp) : connect_addresses(f.tcp, tcp);
     timeouts(f.tcp.params, tcp);
+    dependents(f, path);
     if (connects && !given(tcp + ".local_ports"))
       complain(tcp, "a flow that connects needs local ports of its own", "add `local_ports: 40000-40999`, one port for each connection");
   }
 
   void interface(const Flow& f, const std::string& path) {
     std::vector<std::string_view> names;
-    for (const Interface& known : config_.interfaces) names.push_back(known.name);
+    std::vector<std::string> labels;
+    for (const Interface& known : config_.interfaces) labels.push_back(known.label());
+    names.assign(labels.begin(), labels.end());
     if (names.empty()) {
       complain(path + ".name", "a flow needs an interface, and `interfaces` lists none", "add the interface that it lives on");
     } else if (!f.interface.empty() && std::find(names.begin(), names.end(), f.interface) == names.end()) {
@@ -117,25 +144,62 @@ class Checker {
     }
   }
 
-  void addresses(const Tcp& t, const std::string& tcp) {
-    const std::string endpoint = tcp + (t.listen ? ".listen" : ".connect");
-    if (!usable(t.endpoint().address, endpoint, t.listen)) return;
+  static const char* family(const wire::Address& a) { return a.is_v4() ? "IPv4" : "IPv6"; }
+  static const char* other_family(const wire::Address& a) { return a.is_v4() ? "IPv6" : "IPv4"; }
+
+  void listen_addresses(const Tcp& t, const std::string& tcp) {
+    bool good = true;
+    for (std::size_t i = 0; i < t.endpoints.size(); ++i) {
+      good &= usable(t.endpoints[i].address, at(tcp + ".listen", i), true);
+      for (std::size_t j = 0; j < i; ++j)
+        if (t.endpoints[i].port == t.endpoints[j].port && overlap(t.endpoints[i].address, t.endpoints[j].address)) {
+          complain(at(tcp + ".listen", i), show_endpoint(t.endpoints[i]) + " is listed already" +
+                   (t.endpoints[i].address == t.endpoints[j].address ? "" : ", by " + show_endpoint(t.endpoints[j])), "remove one of the two");
+          break;
+        }
+    }
+    if (!good) return;
+    for (std::size_t i = 0; i < t.allow.size(); ++i) {
+      const wire::Address& allowed = t.allow[i].address;
+      if (std::none_of(t.endpoints.begin(), t.endpoints.end(), [&](const Endpoint& e) { return e.address.is_v4() == allowed.is_v4(); }))
+        complain(at(tcp + ".allow", i), std::string("no source of that prefix can reach an ") + other_family(allowed) + " address",
+                 allowed.is_v4() ? "write an IPv6 prefix, such as 2001:db8::/32" : "write an IPv4 prefix, such as 10.0.0.0/24");
+    }
+  }
+
+  void connect_addresses(const Tcp& t, const std::string& tcp) {
     if (t.source && !usable(*t.source, tcp + ".source", false)) return;
-    for (std::size_t i = 0; i < t.allow.size(); ++i)
-      if (t.allow[i].address.is_v4() != t.endpoint().address.is_v4())
-        complain(at(tcp + ".allow", i), "no source of that prefix can reach an IPv4 address", "write an IPv4 prefix, such as 10.0.0.0/24");
+    const auto from_source = [&](const wire::Address& to, const std::string& path) {
+      if (t.source && t.source->is_v4() != to.is_v4())
+        complain(path, std::string("no ") + family(to) + " address can be reached from the " + family(*t.source) + " address " + show_address(*t.source),
+                 "write a source of the same family, or make a flow for each family");
+    };
+    for (const Endpoint& e : t.endpoints)
+      if (usable(e.address, tcp + ".connect", false)) from_source(e.address, tcp + ".connect");
+    for (std::size_t i = 0; i < t.destinations.size(); ++i) {
+      const Prefix& p = t.destinations[i].prefix;
+      const std::string path = at(tcp + ".destinations", i);
+      // A short prefix holds more than hosts; one that holds none is a slip.
+      if (p.length < 128 && p.address.is_unspecified()) from_source(p.address, path);
+      else if (usable(p.address, path, false)) from_source(p.address, path);
+    }
   }
 
   bool usable(const wire::Address& a, const std::string& path, bool wildcard) {
     std::string why, to_do;
-    if (!a.is_v4()) {
-      why = "IPv6 flows are not in this version of netchan", to_do = "write an IPv4 address";
-    } else if (a.is_unspecified() && !wildcard) {
+    const bool v4 = a.is_v4();
+    const std::uint8_t first = a.octets[v4 ? 12 : 0];
+    wire::Address loopback6{};
+    loopback6.octets[15] = 1;
+    if (a.is_unspecified() && !wildcard) {
       why = show_address(a) + " is no address that packets can come from or go to", to_do = "write the address itself";
-    } else if (a.octets[12] == 127) {
+    } else if (v4 ? first == 127 : a == loopback6) {
       why = show_address(a) + " is this host's loopback, whose packets never pass an interface";
       to_do = "write an address of one of the interfaces; programs on this host use kernel sockets";
-    } else if (a.octets[12] >= 224 || (a.octets[12] == 0 && !a.is_unspecified())) {
+    } else if (!v4 && first == 0xfe && (a.octets[1] & 0xc0) == 0x80) {
+      why = show_address(a) + " is a link-local address, which is another host's on each interface";
+      to_do = "write a global address, or a unique local one (fd00::/8)";
+    } else if (v4 ? first >= 224 || (first == 0 && !a.is_unspecified()) : first == 0xff) {
       why = "no TCP connection can have the address " + show_address(a), to_do = "write a host's address";
     }
     if (!why.empty()) complain(path, why, to_do);
@@ -154,6 +218,22 @@ class Checker {
     order(p.rto_initial, "rto_initial", p.rto_max, "rto_max");
   }
 
+  // Settings that mean nothing without another one. With its default such a one may stand: the default file shows it so.
+  void dependents(const Flow& f, const std::string& path) {
+    const Flow usual;
+    const atcp::FlowParams &p = f.tcp.params, &d = usual.tcp.params;
+    const auto needs = [&](const char* key, bool changed, const char* other) {
+      const std::string whole = path + "." + key;
+      if (changed && given(whole)) complain(whole, quote(key) + " does nothing without " + other, "add that, or remove this");
+    };
+    needs("hold_for", f.hold_for != usual.hold_for && f.on_client_exit != OnClientExit::hold, "`on_client_exit: hold`");
+    needs("tcp.stall", p.stall != d.stall && p.acknowledge != atcp::Acknowledge::consumed, "`acknowledge: consumed`");
+    needs("tcp.stall_after", p.stall_after != d.stall_after && p.stall == atcp::Stall::keep, "`stall: acknowledge` or `stall: reset`");
+    // Nobody but listeners meets a peer that comes by itself.
+    if (f.no_client != usual.no_client && !f.tcp.listen)
+      complain(path + ".no_client", "`no_client` is for flows that listen, and this one connects", "remove it");
+  }
+
   // ---- two flows
 
   void two_flows(std::size_t i, std::size_t j) {
@@ -162,30 +242,66 @@ class Checker {
     if (!b.name.empty() && a.name == b.name)
       complain(path(j, ".name"), "there are two flows " + quote(b.name),
                "clients find a flow by its name: rename one; the other is in " + line(path(i, ".name")));
-    const PortRange ra = local_ports(a.tcp), rb = local_ports(b.tcp);
-    const std::uint16_t first = std::max(ra.first, rb.first), last = std::min(ra.last, rb.last);
-    if (ra.first == 0 || rb.first == 0 || first > last) return;  // 0: not given, or not read
-    const bool listeners = a.tcp.listen && b.tcp.listen;
+    if (!given(path(i, ".tcp")) || !given(path(j, ".tcp")) || broken_.touches(path(i, ".tcp")) || broken_.touches(path(j, ".tcp"))) return;
     const bool apart = !a.interface.empty() && !b.interface.empty() && a.interface != b.interface;
-    if (apart && !listeners) return;  // the port of a listener is taken from the kernel, and that once for all interfaces
-    if (!overlap(local_address(a.tcp), local_address(b.tcp))) return;
-    if (broken_.touches(path(i, ".tcp")) || broken_.touches(path(j, ".tcp"))) return;
-    const std::string to = " to flow " + quote(a.name) + " in " + line(path(i, ports_key(a.tcp)));
-    if (listeners)
-      complain(path(j, ports_key(b.tcp)), show_endpoint(b.tcp.endpoint()) + " belongs" + (a.tcp.endpoint().address == b.tcp.endpoint().address ? "" : ", by " + show_endpoint(a.tcp.endpoint()) + ",") + to,
+    for (const Local& x : locals(a.tcp, path(i, ".tcp")))
+      for (const Local& y : locals(b.tcp, path(j, ".tcp")))
+        if (meet(x, y, apart)) two_locals(x, y, a, apart);
+  }
+
+  // What a flow owns on this host: addresses and ports of which it is the only user. An address that only the routes know is
+  // unspecified.
+  struct Local {
+    wire::Address address;
+    PortRange ports;
+    bool listener;
+    std::string path;
+  };
+  static std::vector<Local> locals(const Tcp& t, const std::string& tcp) {
+    std::vector<Local> out;
+    if (t.listen) {
+      for (std::size_t i = 0; i < t.endpoints.size(); ++i)
+        out.push_back({t.endpoints[i].address, {t.endpoints[i].port, t.endpoints[i].port}, true, at(tcp + ".listen", i)});
+      return out;
+    }
+    if (t.local_ports.first == 0) return out;  // not given: said already
+    const auto add = [&](const wire::Address& a) {
+      if (std::none_of(out.begin(), out.end(), [&](const Local& l) { return l.address == a; })) out.push_back({a, t.local_ports, false, tcp + ".local_ports"});
+    };
+    const auto any = [](const wire::Address& of) { return of.is_v4() ? wire::Address::v4(0) : wire::Address{}; };
+    if (t.source) add(*t.source);
+    else {
+      for (const Endpoint& e : t.endpoints) add(any(e.address));
+      for (const Destination& d : t.destinations) add(any(d.prefix.address));
+    }
+    return out;
+  }
+
+  // The kernel gives a port of an address once, whatever the interface; addresses that only the routes know differ between
+  // interfaces.
+  static bool meet(const Local& x, const Local& y, bool apart) {
+    if (x.ports.first > y.ports.last || y.ports.first > x.ports.last || !overlap(x.address, y.address)) return false;
+    const bool unknown = (!x.listener && x.address.is_unspecified()) || (!y.listener && y.address.is_unspecified());
+    const bool wildcard = (x.listener && x.address.is_unspecified()) || (y.listener && y.address.is_unspecified());
+    return !apart || !unknown || wildcard;
+  }
+
+  void two_locals(const Local& x, const Local& y, const Flow& a, bool apart) {
+    const std::string to = " to flow " + quote(a.name) + " in " + line(x.path);
+    const std::uint16_t first = std::max(x.ports.first, y.ports.first), last = std::min(x.ports.last, y.ports.last);
+    if (x.listener && y.listener)
+      complain(y.path, show_endpoint({y.address, first}) + " belongs" + (x.address == y.address ? "" : ", by " + show_endpoint({x.address, first}) + ",") + to,
                apart ? "one address and port can have one flow, in this version also on different interfaces: choose another port or address"
                      : "one address and port can have one flow: choose another port or address");
     else
-      complain(path(j, ports_key(b.tcp)),
-               (first == last ? "local port " + std::to_string(first) + " belongs"
-                              : "local ports " + std::to_string(first) + "-" + std::to_string(last) + " belong") + to,
+      complain(y.path, (first == last ? "local port " + std::to_string(first) + " belongs"
+                                      : "local ports " + std::to_string(first) + "-" + std::to_string(last) + " belong") + to,
                "choose ports that do not meet, or give the flows different local addresses");
   }
 
-  static PortRange local_ports(const Tcp& t) { return t.listen ? PortRange{t.endpoint().port, t.endpoint().port} : t.local_ports; }
-  static const char* ports_key(const Tcp& t) { return t.listen ? ".tcp.listen" : ".tcp.local_ports"; }
-  static wire::Address local_address(const Tcp& t) { return t.listen ? t.endpoint().address : t.source.value_or(wire::Address{}); }
-  static bool overlap(const wire::Address& a, const wire::Address& b) { return a == b || a.is_unspecified() || b.is_unspecified(); }
+  static bool overlap(const wire::Address& a, const wire::Address& b) {
+    return a == b || (a.is_v4() == b.is_v4() && (a.is_unspecified() || b.is_unspecified()));
+  }
 
   // ---- memory
 
@@ -207,6 +323,13 @@ class Checker {
                "write `size: " + show_size(needed) + "` or more under `memory`, or a smaller `ring_size` for the interfaces" +
                (sum.assumed_queues ? " (one queue was assumed where the interface is not known here)" : ""));
     }
+    const std::uint64_t streams = m.streams_per_client, smallest = streams * 2 * kSmallestLog;
+    if (smallest > sum.arena * 2)
+      complain(given("memory.streams_per_client") || !given("memory.per_client") ? "memory.streams_per_client" : "memory.per_client",
+               "a client's memory is too small for its streams: " + std::to_string(streams) + " streams x (" + show_size(kSmallestLog) + " send + " +
+               show_size(kSmallestLog) + " receive) = " + show_size(smallest) + ", but " + show_size(m.per_client) + " per client" +
+               (sum.workers == 1 ? "" : " / " + std::to_string(sum.workers) + " workers = " + show_size(sum.arena * 2)) + " is less",
+               "write `per_client: " + show_size(smallest * sum.workers) + "` or more under `memory`, or fewer streams_per_client");
     for (std::size_t i = 0; i < config_.flows.size(); ++i) {
       const std::string tcp = at("flows", i) + ".tcp";
       if (!given(tcp) || broken_.touches(tcp)) continue;

@@ -38,6 +38,9 @@ struct Interface {
   RxChecksum rx_checksum = RxChecksum::automatic;
   std::uint32_t ring_size = 2048;
   Place place;
+
+  // As a flow names it: "eth0" is its untagged frames, "eth0.100" those of VLAN 100. No two of `interfaces` share one.
+  std::string label() const { return vlan == 0 ? name : name + "." + std::to_string(vlan); }
 };
 
 struct Workers {
@@ -81,14 +84,14 @@ struct Tcp {
   PortRange local_ports;             // connect only
   std::optional<wire::Address> source;
   std::vector<Prefix> allow;         // listen only; empty: everyone
-  std::uint32_t send_buffer = 256 << 10;     // octets of each stream's logs, powers of two
+  std::uint32_t send_buffer = 256 << 10;     // octets that each stream's logs may grow to, powers of two
   std::uint32_t receive_buffer = 256 << 10;
   std::uint32_t backlog = 1024;
-  std::uint32_t syn_rate = 0;        // listen only; a second, of each worker's share; 0: no limit
-  std::uint32_t max_connections = 0;
+  std::uint32_t syn_rate = 0;        // listen only; a second, of all workers together; 0: no limit
+  std::uint32_t max_connections = 0;  // listen only; of all workers together; 0: no limit
   atcp::FlowParams params;
 
-  const Endpoint& endpoint() const { return endpoints.front(); }
+  const Endpoint& endpoint() const { return endpoints.front(); }  // a connect flow with `destinations` alone has none
 };
 
 struct Clients {
@@ -98,7 +101,7 @@ struct Clients {
 
 struct Flow {
   std::string name;
-  std::string interface;             // empty: the one that has the address (or the route)
+  std::string interface;             // an Interface::label(); empty: the one that has the address (or the route)
   Tcp tcp;
   Clients clients;
   NoClient no_client = NoClient::refuse;

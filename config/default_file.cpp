@@ -33,7 +33,8 @@ bool shown(const Field& f, Example example) {
 
 // As YAML: what could be taken for something else stands in quotes.
 std::string yaml(const Field& f, const Value& value) {
-  const bool quotes = f.kind == Kind::address || f.kind == Kind::endpoint || f.kind == Kind::prefix;
+  const bool quotes = f.kind == Kind::address || f.kind == Kind::endpoint || f.kind == Kind::prefix ||
+                      f.kind == Kind::destination;
   return (quotes ? "\"" : "") + show(f.kind, f.limits, value) + (quotes ? "\"" : "");
 }
 
@@ -81,7 +82,7 @@ class Printer {
   static std::string words(const Field& f) {
     std::string out(f.sentence);
     if (f.section) return out;
-    std::string form = (f.list ? "a list, each " : "") + describe(f.kind, f.limits);
+    std::string form = (f.list && !f.or_one ? "a list, each " : "") + describe(f.kind, f.limits) + (f.or_one ? ", or a list of such" : "");
     form[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(form[0])));
     return out + " " + form + (f.presence == Presence::required ? ". Required." : ".");
   }

@@ -118,9 +118,11 @@ constexpr Word kIdles[] = {{"spin"}, {"adaptive"}, {"sleep"}};
 constexpr Word kHugePages[] = {{"auto"}, {"yes"}, {"no"}};
 constexpr Word kChunks[] = {{"2048"}, {"4096"}};
 constexpr Word kMemoryModes[] = {{"isolated"}, {"shared", true}};
-constexpr Word kNoClients[] = {{"refuse"}, {"drop", true}, {"hold", true}};
+constexpr Word kNoClients[] = {{"refuse"}, {"drop"}, {"hold"}};
+constexpr Word kOnClientExits[] = {{"reset"}, {"fin"}, {"hold"}};
 constexpr Word kCongestions[] = {{"cubic"}, {"newreno"}};
-constexpr Word kAcknowledges[] = {{"received"}, {"consumed", true}};
+constexpr Word kAcknowledges[] = {{"received"}, {"consumed"}};
+constexpr Word kStalls[] = {{"keep"}, {"acknowledge"}, {"reset"}};
 
 // A fixed set of numbers reads as words and is stored as the number that it is.
 constexpr Field as_number(Field f, void (*put)(void*, const Value&), std::vector<Value> (*get)(const void*)) {
@@ -144,7 +146,12 @@ constexpr Field kInterface[] = {
     field<&Interface::ring_size>("ring_size", Kind::number, {.least = 64, .most = 32768, .power_of_two = true},
                                  "Entries of each queue's fill, rx, tx and completion ring; the chunks in them come from "
                                  "memory.size."),
-    not_yet("vlan"),
+    as_number(field<&Interface::vlan>("vlan", Kind::number, range(1, 4094),
+                            "Steer the frames of this VLAN, and only they; without it, untagged frames. An interface may have "
+                            "several entries with different VLANs; flows name one as `interface: eth0.100`."),
+              [](void* i, const Value& v) { static_cast<Interface*>(i)->vlan = static_cast<std::uint16_t>(std::get<std::uint64_t>(v)); },
+              [](const void*) { return std::vector<Value>{}; })
+        .shown("100"),
 };
 const Section kInterfaceSection{kInterface, &kInterfaceDefaults};
 
@@ -178,25 +185,34 @@ constexpr Field kMemory[] = {
     field<&Memory::per_client>("per_client", Kind::size, {.least = 8 * KiB, .most = TiB},
                                "What one client may hold for the logs of its streams: one half for sending and one for "
                                "receiving, each divided evenly among the workers. Not part of `size`."),
+    field<&Memory::streams_per_client>("streams_per_client", Kind::number, range(1, 65536),
+                                       "Streams that one client may have with each worker. Each has at least 1KiB of "
+                                       "per_client for each direction."),
 };
 const Section kMemorySection{kMemory, &kMemoryDefaults};
 
 constexpr Limits kBuffer{.least = 4 * KiB, .most = GiB, .power_of_two = true};  // RFC 7323 (2.3): no window is larger
+constexpr Limits kCap{.least = 1, .most = 10'000'000, .off = true};
 const Tcp kTcpDefaults;
 constexpr Field kTcp[] = {
     as_number(field<&Tcp::backlog>("listen", Kind::endpoint,
-                                    "Accept connections here; 0.0.0.0 is every address of the interface. A flow either "
-                                    "listens or connects. Programs on this same host cannot reach it: their packets never "
-                                    "pass the interface."),
+                                    "Accept connections here; 0.0.0.0 is every IPv4 address of the interface, [::] every "
+                                    "IPv6 address. A flow either listens or connects. Programs on this same host cannot "
+                                    "reach it: their packets never pass the interface."),
               [](void* t, const Value& v) { static_cast<Tcp*>(t)->listen = true, static_cast<Tcp*>(t)->endpoints.push_back(std::get<Endpoint>(v)); },
               [](const void*) { return std::vector<Value>{}; })
         .only(Side::listen)
+        .one_or_list()
         .shown("\"10.0.0.2:9000\""),
     as_number(field<&Tcp::backlog>("connect", Kind::endpoint, "The server that clients' connections go to."),
               [](void* t, const Value& v) { static_cast<Tcp*>(t)->endpoints.push_back(std::get<Endpoint>(v)); },
               [](const void*) { return std::vector<Value>{}; })
         .only(Side::connect)
         .shown("\"10.0.0.9:7000\""),
+    field<&Tcp::destinations>("destinations", Kind::destination,
+                              "Where else clients may connect to. A flow that connects has `connect`, `destinations` or both.")
+        .only(Side::connect)
+        .shown("[\"10.0.1.0/24:7000-7999\"]"),
     field<&Tcp::local_ports>("local_ports", Kind::ports,
                              "The local ports of its connections, one each; they are taken from the kernel for as long as "
                              "netchand runs. A flow that connects needs them.")
@@ -211,15 +227,31 @@ constexpr Field kTcp[] = {
         .shown("[\"10.0.0.0/24\"]"),
     field<&Tcp::backlog>("backlog", Kind::number, range(1, 4096), "Connections that may wait for their handshake to end.")
         .only(Side::listen),
-    field<&Tcp::send_buffer>("send_buffer", Kind::size, kBuffer, "Each stream's log of what it sends: all that is not acknowledged yet."),
+    field<&Tcp::syn_rate>("syn_rate", Kind::number, kCap,
+                          "New connections a second that peers may begin, all of them together; more are dropped and counted.")
+        .only(Side::listen),
+    field<&Tcp::max_connections>("max_connections", Kind::number, kCap,
+                                 "Connections at one time, half-open ones included; more are dropped and counted.")
+        .only(Side::listen),
+    field<&Tcp::send_buffer>("send_buffer", Kind::size, kBuffer, "The most that each stream's log of what it sends may grow to: it holds all that is not acknowledged yet. It "
+                             "starts small and grows with demand, while per_client has room."),
     field<&Tcp::receive_buffer>("receive_buffer", Kind::size, kBuffer,
-                                "Each stream's log of what it received: its largest window. For full speed it must hold what "
-                                "the peer sends in one round trip."),
+                                "The most that each stream's log of what it received may grow to: its largest window. It "
+                                "starts small and grows with demand, while per_client has room. For full speed it must hold "
+                                "what the peer sends in one round trip."),
     field<&Tcp::params, &atcp::FlowParams::congestion>("congestion", Kind::word, words(kCongestions),
                                                        "Congestion control (RFC 9438, RFC 6582)."),
     field<&Tcp::params, &atcp::FlowParams::acknowledge>(
         "acknowledge", Kind::word, words(kAcknowledges),
-        "When an octet is acknowledged to the peer: received means that netchand holds it for the client."),
+        "When an octet is acknowledged to the peer: received means that netchand holds it for the client, consumed that the "
+        "client has taken it."),
+    field<&Tcp::params, &atcp::FlowParams::stall>(
+        "stall", Kind::word, words(kStalls),
+        "With acknowledge: consumed, what becomes of octets that the client has not taken for `stall_after`: keep leaves them "
+        "unacknowledged, so that the peer repeats them; acknowledge acknowledges them as if received, until the client has "
+        "caught up; reset resets the connection."),
+    field<&Tcp::params, &atcp::FlowParams::stall_after>("stall_after", Kind::duration, time(ms(10), s(3600)),
+                                                        "How long octets must have waited for `stall`."),
     field<&Tcp::params, &atcp::FlowParams::keepalive>("keepalive", Kind::duration, time(s(1), s(86'400), true),
                                                       "Probe a silent peer after so long."),
     field<&Tcp::params, &atcp::FlowParams::user_timeout>("user_timeout", Kind::duration, time(s(1), s(86'400)),
@@ -259,14 +291,20 @@ const Section kClientsSection{kClients, &kClientsDefaults};
 const Flow kFlowDefaults;
 constexpr Field kFlow[] = {
     field<&Flow::name>("name", Kind::name, "What clients attach to, and the `flow` label of its metrics.").required().shown("orders", "upstream"),
-    field<&Flow::interface>("interface", Kind::interface,
+    field<&Flow::interface>("interface", Kind::entry,
                             "Where it lives. Without it: the interface that has the address, or the route to it.")
-        .shown("eth0"),
+        .shown("eth0.100"),
     section<&Flow::tcp>("tcp", kTcpSection, "A flow of TCP connections.").required(),
     section<&Flow::clients>("clients", kClientsSection,
                             "Who may attach. Neither users nor groups: only root and netchand's own user."),
     field<&Flow::no_client>("no_client", Kind::word, words(kNoClients),
-                            "What a peer meets that connects while no client is attached: refuse turns it away."),
+                            "What a peer meets that connects while no client is attached: refuse resets it, drop answers "
+                            "nothing, hold completes the handshake and keeps the connection for the next client."),
+    field<&Flow::on_client_exit>("on_client_exit", Kind::word, words(kOnClientExits),
+                                 "What becomes of a client's connections when it ends without closing them: reset, fin sends "
+                                 "what it had committed and closes, hold keeps them for `hold_for` so that a client of the "
+                                 "same user may resume them."),
+    field<&Flow::hold_for>("hold_for", Kind::duration, time(s(1), s(86'400)), "How long on_client_exit: hold keeps them."),
     not_yet("pgm"),
 };
 const Section kFlowSection{kFlow, &kFlowDefaults};

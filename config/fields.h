@@ -28,6 +28,7 @@ struct Field {
   Limits limits{};
   std::string_view sentence;
   bool list = false;                      // of values, or of maps
+  bool or_one = false;                    // a list whose only value may stand without brackets
   const Section* section = nullptr;       // a map of fields; `kind` and `limits` mean nothing then
   Presence presence = Presence::optional;
   Side side = Side::both;
@@ -42,6 +43,11 @@ struct Field {
   constexpr Field required() const {
     Field copy = *this;
     copy.presence = Presence::required;
+    return copy;
+  }
+  constexpr Field one_or_list() const {
+    Field copy = *this;
+    copy.list = copy.or_one = true;
     return copy;
   }
   constexpr Field only(Side s) const {

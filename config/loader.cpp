@@ -95,6 +95,7 @@ class Loader {
       return;
     }
     if (node.kind == Node::Kind::null && field.section) return;  // every entry is commented out
+    if (field.or_one && node.kind != Node::Kind::list) return read_value(field, node, into, path);
     if (node.kind != Node::Kind::list) {
       complain(path, config_.places[path], name(path) + " is not a list",
                field.section ? "begin each entry with `- `, indented below `" + entry.key + ":`"
@@ -116,7 +117,8 @@ class Loader {
     }
     if (node.kind != Node::Kind::scalar) {
       // [::1]:80 without quotes is a list to YAML.
-      const bool brackets = node.kind == Node::Kind::list && (field.kind == Kind::endpoint || field.kind == Kind::address);
+      const bool brackets = node.kind == Node::Kind::list && (field.kind == Kind::endpoint || field.kind == Kind::address ||
+                                                              field.kind == Kind::destination);
       complain(path, node.place, name(path) + " is a " + (node.kind == Node::Kind::list ? "list" : "map") + ", not one value",
                brackets ? "an address in brackets needs quotes" : "write " + describe(field.kind, field.limits));
       return;

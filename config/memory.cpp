@@ -4,11 +4,18 @@
 #include <algorithm>
 
 #include "config/values.h"
+#include "proto/atcp/engine.h"
 
 namespace netchan::config {
 namespace {
 
 std::string count(std::uint64_t n, const std::string& what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
+
+// Entries of one device with different VLANs share its queues.
+bool again(const Config& config, const Interface& i) {
+  const auto first = std::find_if(config.interfaces.begin(), config.interfaces.end(), [&](const Interface& o) { return o.name == i.name; });
+  return &*first != &i;
+}
 
 std::string label(std::string_view text) {
   std::string out(text);
@@ -34,6 +41,7 @@ MemorySum add_up(const Config& config, const Machine& machine) {
   sum.queues.resize(sum.workers);
   std::uint32_t dealt = 0;
   for (const Interface& i : config.interfaces) {
+    if (again(config, i)) continue;
     sum.assumed_queues |= machine.queues.find(i.name) == machine.queues.end();
     for (std::uint32_t q = 0; q < queues_of(machine, i); ++q, ++dealt) {
       sum.wanted[dealt % sum.workers] += 2ull * i.ring_size;
@@ -44,6 +52,21 @@ MemorySum add_up(const Config& config, const Machine& machine) {
   return sum;
 }
 
+atcp::Limits engine_limits(const Config& config) {
+  atcp::Limits limits;
+  const atcp::Limits usual;
+  limits.listeners = 1;
+  for (const Flow& f : config.flows) {
+    if (f.tcp.listen) limits.listeners += static_cast<std::uint32_t>(f.tcp.endpoints.size());
+    limits.backlog = std::max(limits.backlog, f.tcp.backlog);
+  }
+  limits.connections = std::max(usual.connections, config.memory.streams_per_client + limits.backlog);
+  // The shared pools grow with them: a connection's share stays what it is.
+  limits.segment_records = limits.connections * (usual.segment_records / usual.connections);
+  limits.ranges = limits.connections * (usual.ranges / usual.connections);
+  return limits;
+}
+
 std::string memory_arithmetic(const Config& config, const Machine& machine) {
   const MemorySum sum = add_up(config, machine);
   const bool one_worker = sum.workers == 1;
@@ -52,6 +75,7 @@ std::string memory_arithmetic(const Config& config, const Machine& machine) {
   if (!one_worker) out += ", " + std::to_string(sum.chunks_per_worker) + " for each of " + count(sum.workers, "worker");
   out += "\n";
   for (const Interface& i : config.interfaces) {
+    if (again(config, i)) continue;
     const std::uint64_t queues = queues_of(machine, i), rings = 2ull * i.ring_size;
     out += label("  " + i.name) + count(queues, "queue");
     if (machine.queues.find(i.name) == machine.queues.end()) out += " (assumed: not known here)";
@@ -64,12 +88,19 @@ std::string memory_arithmetic(const Config& config, const Machine& machine) {
   out += label("client memory") + show_size(config.memory.per_client) + " for each client";
   out += one_worker ? " / 2 directions" : " / 2 directions / " + count(sum.workers, "worker");
   out += " = " + show_size(sum.arena) + "\n";
+  out += label("  streams") + "at most " + std::to_string(config.memory.streams_per_client) + " of a client with a worker, of " +
+         show_size(kSmallestLog) + " send and " + show_size(kSmallestLog) + " receive while they are small\n";
   for (const Flow& f : config.flows) {
     const std::uint64_t log = std::max(f.tcp.send_buffer, f.tcp.receive_buffer);
     out += label("  " + f.name) + show_size(f.tcp.send_buffer) + " send, " + show_size(f.tcp.receive_buffer) +
-           " receive (the largest window) for each stream: at most " + std::to_string(sum.arena / log) +
-           " streams of a client" + (one_worker ? "\n" : " with a worker\n");
+           " receive (the largest window) at most for each stream: " + std::to_string(sum.arena / log) +
+           " fully grown ones of a client fit" + (one_worker ? "\n" : " with a worker\n");
   }
+  const atcp::Limits limits = engine_limits(config);
+  const std::uint64_t engine = atcp::Engine::memory_size(limits);
+  const auto mib = [](std::uint64_t octets) { return std::to_string((octets + (1 << 20) - 1) >> 20) + "MiB"; };
+  out += label("engines") + mib(engine) + " for " + std::to_string(limits.connections) + " connections";
+  out += one_worker ? "\n" : " x " + count(sum.workers, "worker") + " = " + mib(engine * sum.workers) + "\n";
   return out;
 }
 

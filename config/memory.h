@@ -6,7 +6,8 @@
 //                                 full fill ring and of a full tx ring; what is left is for frames in rx rings,
 //                                 hand-off and copies.
 //   client memory (per_client)    for each client a send and a receive arena, half each, divided among the workers: a
-//                                 stream's log must fit into its worker's part.
+//                                 stream's log must fit into its worker's part, and so must the smallest logs of all its streams.
+//   engines                       what each worker's engine keeps of connections, sized from its Limits at start.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,11 @@ struct MemorySum {
   std::uint64_t most_wanted() const;       // of any worker
 };
 
+inline constexpr std::uint64_t kSmallestLog = 1 << 10;  // octets of a stream's log before it grows, each direction
+
 MemorySum add_up(const Config&, const Machine&);
+// What each worker's engine is built with: room for what one client may have, beside all listeners' half-open connections.
+atcp::Limits engine_limits(const Config&);
 std::uint32_t queues_of(const Machine&, const Interface&);  // 1 when not known
 
 }  // namespace netchan::config

@@ -61,6 +61,7 @@ std::string_view noun(Kind kind) {
     case Kind::flag: return "true or false";
     case Kind::word: return "one of the words";
     case Kind::interface: return "an interface's name";
+    case Kind::entry: return "the name of one of `interfaces`";
     case Kind::name: return "a name";
     case Kind::account: return "the name of an account";
     case Kind::path: return "a path";
@@ -68,6 +69,7 @@ std::string_view noun(Kind kind) {
     case Kind::endpoint: return "an address and port";
     case Kind::ports: return "a range of ports";
     case Kind::prefix: return "an address prefix";
+    case Kind::destination: return "an address prefix and ports";
   }
   return {};
 }
@@ -165,6 +167,9 @@ Trouble read_text(Kind kind, std::string_view text, Value& out) {
           std::any_of(text.begin(), text.end(), [](char c) { return std::isspace(static_cast<unsigned char>(c)) || c == '/' || c == ':'; }))
         return wrong(kind, text, "write it as `ip link` shows it: at most 15 characters, no space, `/` or `:`");
       return {};
+    case Kind::entry:  // compared with labels, which were checked
+      if (text.empty() || text.size() > 20) return wrong(kind, text, "write it as it stands under `interfaces`; a VLAN of it as eth0.100");
+      return {};
     case Kind::name:
       if (text.empty() || text.size() > 63 || !all_of(text, "-_."))
         return wrong(kind, text, "use letters, digits, `-`, `_` and `.`, at most 63");
@@ -244,6 +249,34 @@ Trouble read_prefix(std::string_view text, Value& out) {
   return {};
 }
 
+// The address in brackets as in an endpoint, its length behind them.
+Trouble read_destination(std::string_view text, Value& out) {
+  const std::string form = "write PREFIX:PORTS, such as 10.0.0.0/24:7000-7999 or \"[2001:db8::]/32:7000\"";
+  const std::size_t colon = text.rfind(':'), bracket = text.find(']');
+  if (colon == text.npos || (bracket != text.npos && colon < bracket)) {
+    Value prefix;
+    if (colon == text.npos && !read_prefix(text, prefix)) return {"has no ports: " + quote(text), form};
+    return wrong(Kind::destination, text, form);
+  }
+  std::string prefix_text(text.substr(0, colon));
+  if (prefix_text.starts_with('[')) {
+    if (bracket == text.npos) return wrong(Kind::destination, text, form);
+    prefix_text = std::string(text.substr(1, bracket - 1)) + std::string(text.substr(bracket + 1, colon - bracket - 1));
+    if (prefix_text.find('/') < bracket - 1) return wrong(Kind::destination, text, form);
+  } else if (prefix_text.find(':') != prefix_text.npos) {
+    return wrong(Kind::destination, text, "write an IPv6 address in brackets, such as \"[2001:db8::]/32:7000\"");
+  }
+  Value prefix, ports;
+  if (Trouble t = read_prefix(prefix_text, prefix)) return t;
+  if (Trouble t = read_ports(text.substr(colon + 1), ports)) return t;
+  out = Destination{std::get<Prefix>(prefix), std::get<PortRange>(ports)};
+  return {};
+}
+
+std::string show_ports(const PortRange& r) { return std::to_string(r.first) + "-" + std::to_string(r.last); }
+
+std::string show_prefix_length(const Prefix& p) { return "/" + std::to_string(p.address.is_v4() ? p.length - 96 : p.length); }
+
 }  // namespace
 
 Trouble read(Kind kind, const Limits& limits, std::string_view text, Value& out) {
@@ -256,6 +289,7 @@ Trouble read(Kind kind, const Limits& limits, std::string_view text, Value& out)
       return out = std::uint64_t{text == "true"}, Trouble{};
     case Kind::word: return read_word(limits, text, out);
     case Kind::interface:
+    case Kind::entry:
     case Kind::name:
     case Kind::account:
     case Kind::path: return read_text(kind, text, out);
@@ -265,6 +299,7 @@ Trouble read(Kind kind, const Limits& limits, std::string_view text, Value& out)
     case Kind::endpoint: return read_endpoint(text, out);
     case Kind::ports: return read_ports(text, out);
     case Kind::prefix: return read_prefix(text, out);
+    case Kind::destination: return read_destination(text, out);
   }
   return {};
 }
@@ -280,18 +315,21 @@ std::string show(Kind kind, const Limits& limits, const Value& value) {
     case Kind::flag: return std::get<std::uint64_t>(value) ? "true" : "false";
     case Kind::word: return std::string(limits.words[std::get<std::uint64_t>(value)].word);
     case Kind::interface:
+    case Kind::entry:
     case Kind::name:
     case Kind::account:
     case Kind::path: return std::get<std::string>(value);
     case Kind::address: return show_address(std::get<wire::Address>(value));
     case Kind::endpoint: return show_endpoint(std::get<Endpoint>(value));
-    case Kind::ports: {
-      const PortRange& r = std::get<PortRange>(value);
-      return std::to_string(r.first) + "-" + std::to_string(r.last);
-    }
+    case Kind::ports: return show_ports(std::get<PortRange>(value));
     case Kind::prefix: {
       const Prefix& p = std::get<Prefix>(value);
-      return show_address(p.address) + "/" + std::to_string(p.address.is_v4() ? p.length - 96 : p.length);
+      return show_address(p.address) + show_prefix_length(p);
+    }
+    case Kind::destination: {
+      const auto& [p, ports] = std::get<Destination>(value);
+      return (p.address.is_v4() ? show_address(p.address) : "[" + show_address(p.address) + "]") + show_prefix_length(p) + ":" +
+             show_ports(ports);
     }
   }
   return {};

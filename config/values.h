@@ -22,6 +22,7 @@ enum class Kind : std::uint8_t {
   flag,       // true, false
   word,       // one of a fixed set, by its index
   interface,  // eth0
+  entry,      // eth0, eth0.100: one of `interfaces`, by Interface::label()
   name,       // a flow's: letters, digits, `-`, `_`, `.`
   account,    // a user's or group's name
   path,       // absolute, short enough for a unix socket
@@ -29,10 +30,11 @@ enum class Kind : std::uint8_t {
   endpoint,   // 10.0.0.2:9000, [2001:db8::2]:9000
   ports,      // 40000-40999
   prefix,     // 10.0.0.0/24
+  destination,  // 10.0.0.0/24:7000-7999, [2001:db8::]/32:7000
 };
 
 // number, size, duration, flag and word are the number that they mean.
-using Value = std::variant<std::uint64_t, std::string, wire::Address, Endpoint, PortRange, Prefix>;
+using Value = std::variant<std::uint64_t, std::string, wire::Address, Endpoint, PortRange, Prefix, Destination>;
 
 struct Word {
   std::string_view word;

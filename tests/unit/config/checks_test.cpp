@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 
 #include "config/complaints.h"
 #include "config/config.h"
@@ -80,6 +81,57 @@ TEST_CASE("every value arrives where the daemon reads it") {
   CHECK(c.control.group == "netchan-admin");
   CHECK(c.clients.socket == "/run/b.sock");
   CHECK(c.clients.group == "netchan");
+}
+
+TEST_CASE("values of full width arrive: families, lists, VLANs, what becomes of clients and streams") {
+  std::ifstream file(NETCHAN_GOLDEN_CONFIG "/good_full_width.yaml");
+  const Config c = parse({std::istreambuf_iterator<char>(file), {}}, "full");
+  CHECK(c.interfaces[0].label() == "eth0");
+  CHECK(c.interfaces[1].vlan == 100);
+  CHECK(c.interfaces[1].label() == "eth0.100");
+  CHECK(c.memory.streams_per_client == 16384);
+  const Flow& orders = c.flows[0];
+  CHECK(orders.interface == c.interfaces[1].label());
+  REQUIRE(orders.tcp.endpoints.size() == 3);
+  CHECK(orders.tcp.listen);
+  CHECK(!orders.tcp.endpoints[1].address.is_v4());
+  CHECK(orders.tcp.endpoints[2].port == 9001);
+  CHECK(c.place("flows[0].tcp.listen[2]").column > c.place("flows[0].tcp.listen[1]").column);
+  CHECK(orders.tcp.params.acknowledge == atcp::Acknowledge::consumed);
+  CHECK(orders.tcp.params.stall == atcp::Stall::reset);
+  CHECK(orders.tcp.params.stall_after == Duration::seconds(5));
+  CHECK(orders.tcp.syn_rate == 1000);
+  CHECK(orders.tcp.max_connections == 5000);
+  CHECK(orders.no_client == NoClient::hold);
+  CHECK(orders.on_client_exit == OnClientExit::hold);
+  CHECK(orders.hold_for == Duration::seconds(120));
+  CHECK(c.flows[1].tcp.endpoint().address == wire::Address{});
+  CHECK(c.flows[1].tcp.syn_rate == 0);
+  CHECK(c.flows[1].no_client == NoClient::drop);
+  CHECK(c.flows[1].on_client_exit == OnClientExit::fin);
+  const Tcp& anywhere = c.flows[3].tcp;
+  CHECK(anywhere.endpoints.empty());
+  REQUIRE(anywhere.destinations.size() == 2);
+  CHECK(anywhere.destinations[0].prefix.length == 96);
+  CHECK(anywhere.destinations[0].prefix.address.is_v4());
+  CHECK(anywhere.destinations[0].ports.first == 7000);
+  CHECK(anywhere.destinations[0].ports.last == 7999);
+  CHECK(anywhere.destinations[1].prefix.length == 0);
+  CHECK(!anywhere.destinations[1].prefix.address.is_v4());
+  CHECK(c.flows[4].tcp.endpoint().port == 7000);
+  CHECK(c.flows[4].tcp.destinations[0].ports.last == 7000);
+  CHECK(c.flows[5].tcp.destinations[0].prefix.length == 128);
+}
+
+TEST_CASE("engines have room for the listeners, the largest backlog and one client's streams, and keep a connection's share") {
+  std::ifstream file(NETCHAN_GOLDEN_CONFIG "/good_full_width.yaml");
+  const atcp::Limits full = engine_limits(parse({std::istreambuf_iterator<char>(file), {}}, "full")), usual;
+  CHECK(full.listeners == 1 + 3 + 1 + 1);
+  CHECK(full.connections == 16384 + 1024);
+  CHECK(full.segment_records / full.connections == usual.segment_records / usual.connections);
+  CHECK(full.ranges / full.connections == usual.ranges / usual.connections);
+  CHECK(engine_limits(Config{}).connections == usual.connections);
+  CHECK(engine_limits(parse(kExample, "example")).backlog == 1024);
 }
 
 TEST_CASE("an error found later is explained with its line") {
