@@ -24,7 +24,8 @@ void note_duplicate(Connection& c, std::uint64_t from, std::uint64_t to) {
 }
 
 // The stream that we acknowledge has grown: the peer hears it now, or with the next octets, or after a moment (RFC 1122
-// 4.2.3.2, RFC 5681 4.2), which began when they came.
+// 4.2.3.2, RFC 5681 4.2), which began when they came. More than one full segment is enough, as with Linux: a sender with two
+// in flight, the second a short one, would send its tail probe long before 40 ms (RFC 8985 7.2).
 void schedule_ack(Core& e, Connection& c, Instant now, bool hole) {
   const std::uint64_t owed = c.acknowledgeable() - c.rcv.acknowledged;
   if (owed == 0) return;
@@ -32,7 +33,7 @@ void schedule_ack(Core& e, Connection& c, Instant now, bool hole) {
   if (c.rcv.quick_acks > 0) {
     --c.rcv.quick_acks;
     ack_now(e, c);
-  } else if (hole || owed >= 2u * c.rcv.segment || due <= now) {
+  } else if (hole || owed > c.rcv.segment || due <= now) {
     ack_now(e, c);
   } else if (c.deadline(Timer::ack).is_never()) {
     e.set_timer(c, Timer::ack, due);

@@ -132,7 +132,7 @@ TEST_CASE("a wildcard listener takes what no listener of the very address does")
   Ladder t;
   ListenSpec any, exact;
   any.local = exact.local = t.key();
-  any.local.local = wire::Address{};
+  any.local.local = t.key().local.is_v4() ? wire::Address::v4(0u) : wire::Address{};
   any.local.interface = 0;
   any.cookie = 1;
   exact.cookie = 2;
