@@ -277,10 +277,11 @@ class Checker {
     return out;
   }
 
-  // The kernel gives a port of an address once, whatever the interface; addresses that only the routes know differ between
-  // interfaces.
+  // Listeners of one address on different interfaces share what the kernel gives. A wildcard and an address cannot: the kernel
+  // gives the port of all addresses or of one. Addresses that only the routes know differ between interfaces.
   static bool meet(const Local& x, const Local& y, bool apart) {
     if (x.ports.first > y.ports.last || y.ports.first > x.ports.last || !overlap(x.address, y.address)) return false;
+    if (apart && x.listener && y.listener && x.address == y.address) return false;
     const bool unknown = (!x.listener && x.address.is_unspecified()) || (!y.listener && y.address.is_unspecified());
     const bool wildcard = (x.listener && x.address.is_unspecified()) || (y.listener && y.address.is_unspecified());
     return !apart || !unknown || wildcard;
@@ -291,7 +292,7 @@ class Checker {
     const std::uint16_t first = std::max(x.ports.first, y.ports.first), last = std::min(x.ports.last, y.ports.last);
     if (x.listener && y.listener)
       complain(y.path, show_endpoint({y.address, first}) + " belongs" + (x.address == y.address ? "" : ", by " + show_endpoint({x.address, first}) + ",") + to,
-               apart ? "one address and port can have one flow, in this version also on different interfaces: choose another port or address"
+               apart ? "on different interfaces two flows can have one address and port, or both the wildcard, but not one the wildcard: choose another port, or list the addresses"
                      : "one address and port can have one flow: choose another port or address");
     else
       complain(y.path, (first == last ? "local port " + std::to_string(first) + " belongs"

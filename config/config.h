@@ -163,6 +163,8 @@ class Error : public std::runtime_error {
 Config load(const std::string& path);
 Config load(const std::string& path, const Machine&);
 Config parse(const std::string& text, const std::string& name, const Machine& = {});
+std::string reference_page();  // Markdown: every key with its limits, default and sentence
+std::string json_schema();     // draft 2020-12, for editors
 std::string default_file();  // commented YAML, every field with its default; it loads as it is
 
 // What --check prints: areas, windows, quotas.

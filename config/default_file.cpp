@@ -31,13 +31,6 @@ bool shown(const Field& f, Example example) {
   return true;
 }
 
-// As YAML: what could be taken for something else stands in quotes.
-std::string yaml(const Field& f, const Value& value) {
-  const bool quotes = f.kind == Kind::address || f.kind == Kind::endpoint || f.kind == Kind::prefix ||
-                      f.kind == Kind::destination;
-  return (quotes ? "\"" : "") + show(f.kind, f.limits, value) + (quotes ? "\"" : "");
-}
-
 class Printer {
  public:
   // `off`: the lines are settings behind a `#`. `item`: the first line begins an entry of a list.
@@ -103,6 +96,12 @@ class Printer {
 };
 
 }  // namespace
+
+std::string yaml(const Field& f, const Value& value) {
+  const bool quotes = f.kind == Kind::address || f.kind == Kind::endpoint || f.kind == Kind::prefix ||
+                      f.kind == Kind::destination;
+  return (quotes ? "\"" : "") + show(f.kind, f.limits, value) + (quotes ? "\"" : "");
+}
 
 std::string default_file() {
   Printer printer;

@@ -69,6 +69,9 @@ struct Section {
 
 extern const Section kRoot;
 
+// A value as YAML: what could be taken for something else stands in quotes.
+std::string yaml(const Field&, const Value&);
+
 // The paths ("memory", "memory.size") of every section that has a field of that name, for "it belongs under".
 std::vector<std::string> sections_with(std::string_view key);
 

@@ -59,7 +59,7 @@ std::string_view noun(Kind kind) {
     case Kind::size: return "a size";
     case Kind::duration: return "a duration";
     case Kind::flag: return "true or false";
-    case Kind::word: return "one of the words";
+    case Kind::word: return "a word";
     case Kind::interface: return "an interface's name";
     case Kind::entry: return "the name of one of `interfaces`";
     case Kind::name: return "a name";

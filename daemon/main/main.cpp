@@ -27,10 +27,12 @@ netchan::log::Level level_of(const std::string& name) {
 int main(int argc, char** argv) {
   CLI::App app{"netchand: network channels over AF_XDP"};
   std::string file = "/etc/netchan/netchan.yaml", level = "info";
-  bool check = false, default_file = false;
+  bool check = false, default_file = false, schema = false, reference = false;
   app.add_option("-c,--config", file, "configuration file")->capture_default_str();
   app.add_flag("--check", check, "check the configuration, print its memory arithmetic, and exit");
   app.add_flag("--default-config", default_file, "print the commented default configuration and exit");
+  app.add_flag("--config-schema", schema, "print the configuration's JSON schema and exit");
+  app.add_flag("--config-reference", reference, "print the configuration's reference page (Markdown) and exit");
   app.add_option("--log-level", level, "error, warning, notice, info or debug")
       ->capture_default_str()
       ->check(CLI::IsMember({"error", "warning", "notice", "info", "debug"}));
@@ -38,8 +40,10 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   netchan::log::set_level(level_of(level));
 
-  if (default_file) {
-    std::fputs(netchan::config::default_file().c_str(), stdout);
+  if (default_file || schema || reference) {
+    if (default_file) std::fputs(netchan::config::default_file().c_str(), stdout);
+    if (schema) std::fputs(netchan::config::json_schema().c_str(), stdout);
+    if (reference) std::fputs(netchan::config::reference_page().c_str(), stdout);
     return 0;
   }
   try {

@@ -4,7 +4,9 @@ import os
 import subprocess
 
 # (committed file, the command in the build directory that prints it)
-FILES = [("packaging/netchan.yaml", ["daemon/main/netchand", "--default-config"])]
+FILES = [("packaging/netchan.yaml", ["daemon/main/netchand", "--default-config"]),
+         ("packaging/netchan.schema.json", ["daemon/main/netchand", "--config-schema"]),
+         ("docs/reference/configuration.md", ["daemon/main/netchand", "--config-reference"])]
 
 
 def difference(path, committed, now, command):

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "config/config.h"
@@ -31,6 +34,14 @@ TEST_CASE("the default file loads as it is, and means the defaults") {
   CHECK(from_file.control.socket == untouched.control.socket);
   CHECK(from_file.clients.socket == untouched.clients.socket);
   CHECK(!from_file.metrics.listen);
+}
+
+// The golden files are those that other programs check, too: tests/unit/config/schema_test.py.
+TEST_CASE("the golden default file is today's (NETCHAN_GOLDEN_UPDATE=1 writes it anew)") {
+  const char* const path = NETCHAN_GOLDEN_CONFIG "/good_default.yaml";
+  if (std::getenv("NETCHAN_GOLDEN_UPDATE") != nullptr) std::ofstream(path) << default_file();
+  std::ifstream file(path);
+  CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == default_file());
 }
 
 TEST_CASE("with every setting on it loads, too, and what has a default still has it") {
