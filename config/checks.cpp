@@ -226,7 +226,8 @@ class Checker {
       const std::string whole = path + "." + key;
       if (changed && given(whole)) complain(whole, quote(key) + " does nothing without " + other, "add that, or remove this");
     };
-    needs("hold_for", f.hold_for != usual.hold_for && f.on_client_exit != OnClientExit::hold, "`on_client_exit: hold`");
+    needs("hold_for", f.hold_for != usual.hold_for && f.on_client_exit != OnClientExit::hold && f.no_client != NoClient::hold,
+          "`on_client_exit: hold` or `no_client: hold`");
     needs("tcp.stall", p.stall != d.stall && p.acknowledge != atcp::Acknowledge::consumed, "`acknowledge: consumed`");
     needs("tcp.stall_after", p.stall_after != d.stall_after && p.stall == atcp::Stall::keep, "`stall: acknowledge` or `stall: reset`");
     // Nobody but listeners meets a peer that comes by itself.

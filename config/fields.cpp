@@ -304,7 +304,8 @@ constexpr Field kFlow[] = {
                                  "What becomes of a client's connections when it ends without closing them: reset, fin sends "
                                  "what it had committed and closes, hold keeps them for `hold_for` so that a client of the "
                                  "same user may resume them."),
-    field<&Flow::hold_for>("hold_for", Kind::duration, time(s(1), s(86'400)), "How long on_client_exit: hold keeps them."),
+    field<&Flow::hold_for>("hold_for", Kind::duration, time(s(1), s(86'400)),
+                           "How long on_client_exit: hold and no_client: hold keep a connection; then it is reset."),
     not_yet("pgm"),
 };
 const Section kFlowSection{kFlow, &kFlowDefaults};
