@@ -50,4 +50,10 @@ void Engine::abort(Instant now, ConnId id) {
   if (Connection* const c = e.find(id)) reset_connection(e, *c, e.own_time(now), CloseReason::reset_by_us);
 }
 
+void Engine::give_up(Instant now, ConnId id) {
+  Core& e = *core_;
+  e.own_time(now);
+  if (Connection* const c = e.find(id)) e.finish(*c, CloseReason::unreachable);
+}
+
 }  // namespace netchan::atcp

@@ -149,7 +149,7 @@ struct alignas(64) Connection {
   // Opening, closing and the rare.
   std::uint64_t cookie = 0;
   PathId path;
-  std::uint32_t listener = kNoIndex;  // of a half-open passive connection
+  std::uint32_t listener = kNoIndex;  // of a passive connection, as long as there is that listener
   std::uint32_t timestamp_offset = 0;
   std::uint16_t path_mtu = 0;
   std::uint16_t peer_mss = 0;

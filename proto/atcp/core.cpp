@@ -16,6 +16,7 @@ void Core::lay_out(Arena& arena) {
   replies = arena.take<Reply>(limits.replies);
   const auto reply_links = arena.take<std::uint32_t>(limits.replies);
   flows.lay_out(arena, limits.connections);
+  listener_table.lay_out(arena, limits.listeners);
   segments.lay_out(arena, limits.segment_records);
   ranges.lay_out(arena, limits.ranges, limits.ranges_per_connection);
   time_wait.lay_out(arena, limits.time_wait);
@@ -36,6 +37,7 @@ void Core::clear() {
   for (Reply& r : replies) r = {};
   reply_slots.clear();
   flows.clear();
+  listener_table.clear();
   segments.clear();
   ranges.clear();
   time_wait.clear();
@@ -80,7 +82,10 @@ void Core::finish(Connection& c, CloseReason reason) {
   wheel.cancel(slot_of(c));
   c.deadlines.fill(Instant::never());
   deactivate(c);
-  if (c.listener != kNoIndex && c.state == State::syn_received) --listeners[c.listener].half_open;
+  if (c.listener != kNoIndex) {
+    if (c.state == State::syn_received) --listeners[c.listener].half_open;
+    --listeners[c.listener].connections;
+  }
   c.state = State::closed;
   c.reason = reason;
   counters->closed.add();

@@ -38,7 +38,12 @@ struct Listener {
   std::uint64_t cookie = 0;
   FlowParams params;
   std::uint32_t half_open = 0;
-  std::uint32_t backlog = 0;  // at most so many of them
+  std::uint32_t backlog = 0;          // at most so many of them
+  std::uint32_t connections = 0;      // half-open and established
+  std::uint32_t max_connections = 0;  // 0: no limit
+  // The token bucket of syn_rate as one instant (ATM's GCRA): when the bucket will be full. Interval 0: no limit.
+  Duration syn_interval{0}, syn_slack{0};
+  Instant syn_full_at{};
   bool used = false;
   Answer answer = Answer::refuse;
 };
@@ -86,6 +91,7 @@ struct Core {
   IndexPool slots;
   IndexPool reply_slots;
   FlowTable flows;
+  FlowTable listener_table;
   TimerWheel wheel;
   SegmentPool segments;
   RangePool ranges;

@@ -58,11 +58,11 @@ struct PathId {
 enum class OpenError : std::uint8_t { no_slot, duplicate };
 
 struct ListenSpec {
-  wire::FlowKey local;   // local address (unspecified = wildcard) and port; interface 0 = any; remote is ignored
+  wire::FlowKey local;   // local address (unspecified = wildcard of its family) and port; interface 0 = any; remote is ignored
   std::uint64_t cookie;  // comes back in events
   FlowParams params;
   std::uint32_t backlog = 0;  // its half-open connections; 0: as many as Limits.backlog, which is the most for any
-  std::uint32_t syn_rate = 0;         // SYNs a second that may open a connection; 0: no limit
+  std::uint32_t syn_rate = 0;         // SYNs a second that may open a connection, with bursts of a tenth of that or 8; 0: no limit
   std::uint32_t max_connections = 0;  // at one time, half-open ones included, TIME-WAIT not; 0: no limit
 };
 
@@ -193,6 +193,7 @@ class Engine {
   // timer. Octets that came and were not consumed make it a reset (RFC 2525 2.17): consume() what was read before.
   void release(Instant now, ConnId);
   void abort(Instant now, ConnId);                            // RST, now
+  void give_up(Instant now, ConnId);                          // unreachable: the way to the peer is gone, nothing is sent
 
   // The network's side.
   void receive(Instant now, std::span<Segment> burst);

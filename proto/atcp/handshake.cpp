@@ -67,7 +67,13 @@ void syn_for_listener(Core& e, Instant now, std::uint32_t listener, Segment& s) 
     if (l.answer == Answer::refuse) reply_reset(e, *s.packet);
     return e.drop(s, wire::Drop::listener_closed);
   }
+  if (l.max_connections != 0 && l.connections >= l.max_connections) return e.drop(s, wire::Drop::connection_limit);
   if (l.half_open >= l.backlog) return e.drop(s, wire::Drop::listener_backlog);
+  if (l.syn_interval.ns > 0) {  // last, so that only what would open a connection costs a token
+    const Instant full_at = std::max(l.syn_full_at, now);
+    if (full_at - now > l.syn_slack) return e.drop(s, wire::Drop::syn_rate);
+    l.syn_full_at = full_at + l.syn_interval;
+  }
   Connection* const opened = e.adopt(s.packet->key, l.params);
   if (opened == nullptr) return e.drop(s, wire::Drop::no_memory);
 
@@ -89,6 +95,7 @@ void syn_for_listener(Core& e, Instant now, std::uint32_t listener, Segment& s) 
   update_send_window(c, tcp, 0);
   c.rtt.start(c.params);
   ++l.half_open;
+  ++l.connections;
   e.set_timer(c, Timer::life, now + c.params.connect_timeout);
   e.counters->passive_opens.add();
   e.notify(c, Event::path_wanted);

@@ -53,7 +53,14 @@ void Engine::check_invariants() const {
   }
   CHECK(replies == e.reply_slots.taken());
 
-  std::uint32_t live = 0, linked = 0;
+  std::uint32_t live = 0, linked = 0, listening = 0, of_listeners = 0;
+  e.listener_table.check();
+  for (const Listener& l : e.listeners) {
+    listening += l.used;
+    of_listeners += l.connections;
+    CHECK(l.half_open <= l.connections);
+  }
+  CHECK(e.listener_table.size() == listening);
   std::size_t records = 0, ranges = 0;
   for (std::uint32_t slot = 0; slot < e.slots.capacity(); ++slot) {
     if (!e.slots.is_taken(slot)) continue;
@@ -66,9 +73,11 @@ void Engine::check_invariants() const {
       continue;
     }
     ++live;
+    if (c.listener != kNoIndex) --of_listeners;
     check_connection(e, c);
   }
   CHECK(linked == in_lists);
+  CHECK(of_listeners == 0);
   CHECK(e.flows.size() == live);
   CHECK(e.segments.free() + records == e.limits.segment_records);
   CHECK(e.ranges.free() + ranges == e.limits.ranges);

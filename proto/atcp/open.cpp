@@ -6,6 +6,7 @@
 
 #include "proto/atcp/core.h"
 #include "proto/atcp/isn.h"
+#include "proto/base/check.h"
 
 namespace netchan::atcp {
 namespace {
@@ -19,38 +20,60 @@ std::uint8_t window_shift(std::uint32_t capacity) {
   return shift;
 }
 
+// What names a listener: address and port, and an interface or none. A VLAN alone says nothing.
+wire::FlowKey listener_name(const wire::FlowKey& local) {
+  wire::FlowKey name;
+  name.local = local.local;
+  name.local_port = local.local_port;
+  name.interface = local.interface;
+  name.vlan = local.interface == 0 ? std::uint16_t{0} : local.vlan;
+  return name;
+}
+
+std::uint32_t listener_at(const Core& e, const wire::FlowKey& name) {
+  return e.listener_table.find(e.hash_of(name), [&](std::uint32_t i) { return e.listeners[i].local == name; });
+}
+
+constexpr std::uint32_t kSynBurst = 8;  // SYNs that syn_rate lets through at once after a pause; or a tenth of a second's
+
 }  // namespace
 
 Result<ListenerId, OpenError> Engine::listen(const ListenSpec& spec) {
   Core& e = *core_;
-  std::uint32_t free = kNoIndex;
-  for (std::uint32_t i = 0; i < e.listeners.size(); ++i) {
-    const Listener& l = e.listeners[i];
-    if (!l.used) {
-      free = std::min(free, i);
-    } else if (l.local.local == spec.local.local && l.local.local_port == spec.local.local_port &&
-               l.local.interface == spec.local.interface && l.local.vlan == spec.local.vlan) {
-      return OpenError::duplicate;
-    }
-  }
-  if (free == kNoIndex) return OpenError::no_slot;
+  const wire::FlowKey name = listener_name(spec.local);
+  if (listener_at(e, name) != kNoIndex) return OpenError::duplicate;
+  std::uint32_t free = 0;
+  while (free < e.listeners.size() && e.listeners[free].used) ++free;
+  if (free == e.listeners.size()) return OpenError::no_slot;
   const std::uint32_t most = e.limits.backlog;
-  e.listeners[free] = {.local = spec.local,
+  e.listeners[free] = {.local = name,
                        .cookie = spec.cookie,
                        .params = spec.params,
                        .backlog = spec.backlog == 0 ? most : std::min(spec.backlog, most),
+                       .max_connections = spec.max_connections,
                        .used = true};
+  Listener& l = e.listeners[free];
+  if (spec.syn_rate > 0) {
+    l.syn_interval = std::max(Duration::seconds(1) / spec.syn_rate, Duration::nanoseconds(1));
+    l.syn_slack = l.syn_interval * (std::max(kSynBurst, spec.syn_rate / 10) - 1);
+  }
+  e.listener_table.insert(e.hash_of(name), free);
   return ListenerId{free};
 }
 
 void Engine::unlisten(ListenerId id) {
   Core& e = *core_;
   if (id.slot >= e.listeners.size() || !e.listeners[id.slot].used) return;
-  for (Connection& c : e.connections) {  // nobody would attach() these
-    if (c.state != State::closed && c.listener == id.slot) {
+  for (Connection& c : e.connections) {
+    if (c.state == State::closed || c.listener != id.slot) continue;
+    if (c.attached) {
+      c.listener = kNoIndex;
+    } else {  // nobody would attach() these
       reset_connection(e, c, e.state->latest, CloseReason::reset_by_us);
     }
   }
+  const bool found = e.listener_table.erase(e.hash_of(e.listeners[id.slot].local), id.slot);
+  CHECK(found);
   e.listeners[id.slot] = {};
 }
 
@@ -120,7 +143,6 @@ void Engine::attach(Instant now, ConnId id, std::uint64_t cookie, std::uint32_t 
   e.own_time(now);
   c->attached = true;
   c->cookie = cookie;
-  c->listener = kNoIndex;
   c->rcv.capacity = receive_capacity;
   c->rcv.edge = std::min<std::uint64_t>(c->rcv.edge, c->rcv.consumed + receive_capacity);
   offer_window(e, *c);
@@ -136,19 +158,19 @@ void Engine::set_receive_capacity(Instant now, ConnId id, std::uint32_t capacity
 }
 
 std::uint32_t find_listener(const Core& e, const wire::FlowKey& key) {
-  std::uint32_t best = kNoIndex;
-  int best_score = -1;  // an address of its own beats a wildcard, then an interface of its own beats any
-  for (std::uint32_t i = 0; i < e.listeners.size(); ++i) {
-    const Listener& l = e.listeners[i];
-    if (!l.used || l.local.local_port != key.local_port) continue;
-    const bool any_interface = l.local.interface == 0;
-    if (!any_interface && (l.local.interface != key.interface || l.local.vlan != key.vlan)) continue;
-    const bool wildcard = l.local.local.is_unspecified();
-    if (wildcard ? l.local.local.is_v4() && !key.local.is_v4() : l.local.local != key.local) continue;
-    const int score = (wildcard ? 0 : 2) + (any_interface ? 0 : 1);
-    if (score > best_score) best = i, best_score = score;
+  if (e.listener_table.size() == 0) return kNoIndex;
+  wire::FlowKey wanted = listener_name(key);
+  // An address of its own beats a wildcard, then an interface of its own beats any.
+  for (const bool wildcard : {false, true}) {
+    if (wildcard) wanted.local = key.local.is_v4() ? wire::Address::v4(0u) : wire::Address{};
+    for (const bool any_interface : {false, true}) {
+      wanted.interface = any_interface ? 0 : key.interface;
+      wanted.vlan = any_interface ? std::uint16_t{0} : key.vlan;
+      const std::uint32_t found = listener_at(e, wanted);
+      if (found != kNoIndex) return found;
+    }
   }
-  return best;
+  return kNoIndex;
 }
 
 }  // namespace netchan::atcp
