@@ -151,7 +151,9 @@ struct alignas(64) Connection {
   PathId path;
   std::uint32_t listener = kNoIndex;  // of a passive connection, as long as there is that listener
   std::uint32_t timestamp_offset = 0;
-  std::uint16_t path_mtu = 0;
+  std::uint16_t path_mtu = 0;  // what goes through: link_mtu, or what ICMP has taught, which is forgotten at
+  std::uint16_t link_mtu = 0;  // of the path's first link
+  Instant mtu_forgotten_at{};
   std::uint16_t peer_mss = 0;
   Handshake handshake;
   ChallengeLimit challenges;

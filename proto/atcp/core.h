@@ -184,7 +184,9 @@ void challenge(Core&, Connection&, Instant now);
 void watch_life(Core&, Connection&, Instant now);  // user timeout: runs while something waits for the peer
 void start_retransmit_timer(Core&, Connection&, Instant now);
 
-// ---- icmp.cpp -------------------------------------------------------------------------------------------------------
+// ---- icmp.cpp: errors, and what a path takes -------------------------------------------------------------------------------------------------------
 void icmp_arrives(Core&, Connection&, Instant now, Segment&);
+void take_link_mtu(Connection&, std::uint16_t mtu, bool other_path);
+void forget_path_mtu(Connection&, Instant now);  // what ICMP has taught, when it is old
 
 }  // namespace netchan::atcp

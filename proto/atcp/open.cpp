@@ -117,15 +117,13 @@ void Engine::set_path(Instant now, ConnId id, PathId path, std::uint16_t mtu, st
   e.deactivate(*c);  // the list is the old port's
   const bool first = !c->has_path;
   c->has_path = true;
-  // The same way as before: what ICMP has taught of it holds (RFC 1191 6.3 asks for at least two minutes).
-  c->path_mtu = path == c->path ? std::min(c->path_mtu, mtu) : mtu;
+  take_link_mtu(*c, mtu, first || path != c->path);
   c->path = path;
   c->port = static_cast<std::uint8_t>(port);
   if (first) {
     c->ip = make_ip_template(c->key, c->params.ttl, c->params.dscp);
     c->handshake.due = c->handshaking();
   }
-  update_mss(*c);
   if (first || was_active) e.activate(*c);
 }
 

@@ -85,30 +85,6 @@ std::uint32_t SegmentPool::last(Scoreboard& board, std::uint32_t mss) {
   return cut(board, i, records_[i].length - most) ? next(i) : kNoIndex;
 }
 
-// Makes record i one segment of at most mss octets of payload (SYN and FIN take sequence space, but no payload).
-bool SegmentPool::fit(Scoreboard& board, std::uint32_t i, std::uint32_t mss) {
-  const std::uint32_t syn = records_[i].has(SegmentRecord::syn) ? 1 : 0;
-  const std::uint32_t fin = records_[i].has(SegmentRecord::fin) ? 1 : 0;
-  return records_[i].length - syn - fin <= mss || cut(board, i, mss + syn);
-}
-
-// Record i keeps its first `length` octets, a new one behind it takes the rest. Totals do not change.
-bool SegmentPool::cut(Scoreboard& board, std::uint32_t i, std::uint32_t length) {
-  SegmentRecord& record = records_[i];
-  DCHECK(length > 0 && length < record.length && !record.has(SegmentRecord::sacked));
-  const std::uint32_t rest = pool_.take();
-  if (rest == kNoIndex) return false;
-  records_[rest] = record;
-  records_[rest].link = {};
-  records_[rest].position += length;
-  records_[rest].length -= length;
-  records_[rest].flags &= static_cast<std::uint8_t>(~SegmentRecord::syn);
-  record.length = length;
-  record.flags &= static_cast<std::uint8_t>(~(SegmentRecord::fin | SegmentRecord::push));
-  board.records.insert_after(links(), rest, i);
-  return true;
-}
-
 // --- the network
 
 bool SegmentPool::above_cursor(const Scoreboard& board, const SegmentRecord& record) const {

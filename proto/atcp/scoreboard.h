@@ -152,6 +152,9 @@ class SegmentPool {
   // otherwise (RFC 6675 5.1). O(records), once a timeout.
   void on_rto(Scoreboard&, bool forget_sacks);
 
+  // The path takes at most `mss` octets of payload: whatever is larger got lost, also where it has been sent again. O(records).
+  void on_too_big(Scoreboard&, std::uint32_t mss);
+
   // The lowest record that is lost and not yet sent again, cut to at most `mss` octets; kNoIndex: none (or no record
   // free to cut with). RFC 6675 NextSeg() rule (1). FIN counts as an octet.
   std::uint32_t next_to_retransmit(Scoreboard&, std::uint32_t mss);

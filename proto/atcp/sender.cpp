@@ -78,6 +78,7 @@ std::uint32_t new_length(const Connection& c) {
 
 bool send_new(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
   if (!c.has_unsent()) return false;
+  if (c.path_mtu < c.link_mtu) forget_path_mtu(c, now);
   if (c.board.empty()) c.congestion.on_idle(now, now - c.snd.sent_at, c.rtt.rto(c.params));
   const std::uint32_t length = new_length(c);
   const std::uint64_t position = c.nxt();
