@@ -48,33 +48,45 @@ std::vector<session::FlowAccess> resolve_access(const config::Config& config) {
 Flows::Flows(const config::Config& config, std::vector<SteeredInterface> interfaces)
     : config_(config), interfaces_(std::move(interfaces)), state_(config.flows.size()) {}
 
-const SteeredInterface* Flows::steered(std::uint32_t ifindex) const {
-  const auto i = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const auto& s) { return s.ifindex == ifindex; });
-  return i == interfaces_.end() ? nullptr : &*i;
+void Flows::set_device(std::size_t entry, std::uint32_t ifindex, port::Steering* steering) {
+  for (FlowState& s : state_) std::erase_if(s.rules, [&](const Held& h) { return h.rule.entry == entry; });
+  SteeredInterface& i = interfaces_[entry];
+  i.ifindex = ifindex;
+  i.steering = steering;
+  i.addresses.clear();
+  i.refused.clear();
+}
+
+std::size_t Flows::serving() const {
+  return static_cast<std::size_t>(std::count_if(state_.begin(), state_.end(), [](const FlowState& s) { return !s.rules.empty(); }));
 }
 
 void Flows::update(const route::RouteView& view, bool starting) {
   update_addresses(view);
-  for (std::uint32_t f = 0; f < state_.size(); ++f)
-    config_.flows[f].tcp.listen ? update_listen(f, view, starting) : update_connect(f, view, starting);
+  for (std::uint32_t f = 0; f < state_.size(); ++f) {
+    std::vector<std::string> missing;
+    const auto wanted = config_.flows[f].tcp.listen ? listeners(f, view, missing) : dials(f, view, missing);
+    reconcile(f, view, wanted, std::move(missing), starting);
+  }
 }
 
 // The addresses of which a wildcard listener of that interface may be spoken to. One that the program has no room for is
 // tried again at every update.
 void Flows::update_addresses(const route::RouteView& view) {
   for (SteeredInterface& i : interfaces_) {
+    const std::uint32_t device = view.device(i.ifindex, i.vlan);
     std::vector<wire::Address> now, refused;
     for (const route::LocalAddress& a : view.addresses)
-      if (a.ifindex == i.ifindex && wildcard_wants(i, a.address)) now.push_back(a.address);
+      if (a.ifindex == device && wildcard_wants(i, a.address)) now.push_back(a.address);
     std::erase_if(i.addresses, [&](const wire::Address& a) {
       if (contains(now, a)) return false;
-      i.steering->remove_address(a, 0);
+      i.steering->remove_address(a, i.vlan);
       return true;
     });
     for (const wire::Address& a : now) {
       if (contains(i.addresses, a)) continue;
       try {
-        i.steering->add_address(a, 0);
+        i.steering->add_address(a, i.vlan);
         i.addresses.push_back(a);
       } catch (const std::runtime_error& e) {
         if (!contains(i.refused, a))
@@ -87,100 +99,145 @@ void Flows::update_addresses(const route::RouteView& view) {
 }
 
 bool Flows::wildcard_wants(const SteeredInterface& i, const wire::Address& address) const {
+  const auto covers = [&](const config::Endpoint& e) { return e.address.is_unspecified() && e.address.is_v4() == address.is_v4(); };
   return std::any_of(config_.flows.begin(), config_.flows.end(), [&](const config::Flow& f) {
-    const wire::Address& local = f.tcp.endpoint().address;
-    return f.tcp.listen && local.is_unspecified() && local.is_v4() == address.is_v4() && (f.interface.empty() || f.interface == i.name);
+    return f.tcp.listen && allowed(f, i) && std::any_of(f.tcp.endpoints.begin(), f.tcp.endpoints.end(), covers);
   });
 }
 
-void Flows::waiting(std::uint32_t flow, const std::string& what) {
-  if (state_[flow].said_waiting) return;
-  state_[flow].said_waiting = true;
-  log::warning("flow " + config_.flows[flow].name + ": " + what + "; waiting for it");
+// ---- what is wanted -----------------------------------------------------------------------------------------------------
+
+bool Flows::Rule::same(const Rule& o) const {
+  return kind == o.kind && entry == o.entry && local == o.local && ports.first == o.ports.first && ports.last == o.ports.last &&
+         remote.address == o.remote.address && remote.port == o.remote.port;
 }
 
-void Flows::serves_now(std::uint32_t flow) {
-  if (state_[flow].said_waiting) log::notice("flow " + config_.flows[flow].name + ": serves now");
-  state_[flow].said_waiting = false;
-}
-
-// What the system refuses is the operator's to mend: at start it ends the daemon, later the flow waits.
-void Flows::refused(std::uint32_t flow, const std::string& what, bool starting) {
+// The rule follows the address: it leaves the interfaces that do not have it any more, and comes to those that do now.
+std::vector<Flows::Rule> Flows::listeners(std::uint32_t flow, const route::RouteView& view, std::vector<std::string>& missing) const {
   const config::Flow& f = config_.flows[flow];
-  if (starting) throw config::Error(config::explain(config_, f.place, "flow " + f.name + ": " + what, ""), 1);
-  waiting(flow, what);
+  std::vector<Rule> wanted;
+  for (std::size_t n = 0; n < f.tcp.endpoints.size(); ++n) {
+    const config::Endpoint& e = f.tcp.endpoints[n];
+    const std::size_t before = wanted.size();
+    for (std::size_t i = 0; i < interfaces_.size(); ++i) {
+      const std::uint32_t device = view.device(interfaces_[i].ifindex, interfaces_[i].vlan);
+      const bool there = e.address.is_unspecified() ? view.link(device) != nullptr : view.has_address(device, e.address);
+      if (there && allowed(f, interfaces_[i])) wanted.push_back({Rule::Kind::listener, i, e.address, {e.port, e.port}, {}, n});
+    }
+    if (wanted.size() != before) continue;
+    missing.push_back("no interface of `interfaces:` has its listen address" + (f.tcp.endpoints.size() == 1 ? "" : " " + config::show_endpoint(e)));
+  }
+  return wanted;
 }
 
-bool Flows::listens_on(const config::Flow& f, const SteeredInterface& i, const route::RouteView& view) const {
-  if (!f.interface.empty() && f.interface != i.name) return false;
-  const wire::Address& local = f.tcp.endpoint().address;
-  return local.is_unspecified() ? view.link(i.ifindex) != nullptr : view.has_address(i.ifindex, local);
-}
-
-// The rule follows the address: it leaves the interfaces that do not have it any more, and comes to those that do now, once
-// the kernel has given the port. Either all of these get it or none; where it stood before, it stays.
-void Flows::update_listen(std::uint32_t flow, const route::RouteView& view, bool starting) {
+// While no route leads to a peer the rules stay: connections that stand may outlast the gap.
+std::vector<Flows::Rule> Flows::dials(std::uint32_t flow, const route::RouteView& view, std::vector<std::string>& missing) const {
   const config::Flow& f = config_.flows[flow];
-  FlowState& s = state_[flow];
-  const wire::Address& local = f.tcp.endpoint().address;
-  const std::uint16_t port = f.tcp.endpoint().port;
-  std::vector<const SteeredInterface*> missing;
-  for (const SteeredInterface& i : interfaces_) {
-    const bool has = contains(s.steered, i.ifindex), wanted = listens_on(f, i, view);
-    if (wanted && !has) missing.push_back(&i);
-    if (wanted || !has) continue;
-    i.steering->remove_listener(local, port, 0);
-    std::erase(s.steered, i.ifindex);
-  }
-  if (missing.empty() && s.steered.empty()) {
-    waiting(flow, "no interface of `interfaces:` has its listen address");
-    return;
-  }
-  std::size_t added = 0;
-  try {
-    if (s.reservations.empty()) s.reservations.emplace_back(local, port, port);
-    for (; added < missing.size(); ++added) missing[added]->steering->add_listener(local, port, 0, flow);
-  } catch (const std::runtime_error& e) {
-    while (added > 0) missing[--added]->steering->remove_listener(local, port, 0);
-    if (s.steered.empty()) s.reservations.clear();
-    refused(flow, e.what(), starting);
-    return;
-  }
-  for (const SteeredInterface* i : missing) s.steered.push_back(i->ifindex);
-  serves_now(flow);
-}
-
-// While no route leads to the peer the rule stays: connections that stand may outlast the gap.
-void Flows::update_connect(std::uint32_t flow, const route::RouteView& view, bool starting) {
-  const config::Flow& f = config_.flows[flow];
-  FlowState& s = state_[flow];
+  std::vector<Rule> wanted;
   std::string why;
-  const auto key = dial_key(flow, view, why);
-  if (!key) {
-    waiting(flow, why);
-    return;
+  const auto want = [&](const wire::Address& remote) {
+    const auto w = way(f, remote, view, why);
+    if (!w) return;
+    const bool any = !f.tcp.destinations.empty();
+    const Rule rule{any ? Rule::Kind::range : Rule::Kind::connect, w->entry, w->local, f.tcp.local_ports,
+                    any ? config::Endpoint{} : f.tcp.endpoint(), 0};
+    if (std::none_of(wanted.begin(), wanted.end(), [&](const Rule& r) { return r.same(rule); })) wanted.push_back(rule);
+  };
+  for (const config::Endpoint& e : f.tcp.endpoints) want(e.address);
+  for (const config::Destination& d : f.tcp.destinations) {
+    want(d.prefix.address);
+    for (const route::Route& r : view.routes)  // parts of it that other routes lead to
+      if (r.length > d.prefix.length && r.prefix.is_v4() == d.prefix.address.is_v4() &&
+          route::RouteView::masked(r.prefix, d.prefix.length) == d.prefix.address) want(r.prefix);
   }
-  if (contains(s.steered, key->interface) && s.local == key->local) {
-    serves_now(flow);
-    return;
+  if (wanted.empty()) missing.push_back(why);
+  for (const Held& h : state_[flow].rules) {
+    const SteeredInterface& i = interfaces_[h.rule.entry];
+    const bool idle = h.rule.kind == Rule::Kind::range && view.has_address(view.device(i.ifindex, i.vlan), h.rule.local);
+    if ((wanted.empty() || idle) && std::none_of(wanted.begin(), wanted.end(), [&](const Rule& r) { return r.same(h.rule); }))
+      wanted.push_back(h.rule);
   }
-  for (const std::uint32_t old : s.steered)  // the route moved: the rule moves with it
-    steered(old)->steering->remove_connect(s.local, key->remote, key->remote_port, 0);
-  s.steered.clear();
-  s.reservations.clear();
-  const config::PortRange& ports = f.tcp.local_ports;
-  try {
-    s.reservations.emplace_back(key->local, ports.first, ports.last);
-    steered(key->interface)->steering->add_connect(key->local, key->remote, key->remote_port, 0, ports.first, ports.last);
-  } catch (const std::runtime_error& e) {
-    s.reservations.clear();
-    refused(flow, e.what(), starting);
-    return;
-  }
-  s.local = key->local;
-  s.steered.push_back(key->interface);
-  serves_now(flow);
+  return wanted;
 }
+
+// ---- making it so -------------------------------------------------------------------------------------------------------
+
+// What stands and is wanted is not touched. What the system refuses is the operator's to mend: at start it ends the daemon,
+// later that rule waits, and the others do not mind.
+void Flows::reconcile(std::uint32_t flow, const route::RouteView& view, const std::vector<Rule>& wanted, std::vector<std::string> missing,
+                      bool starting) {
+  FlowState& s = state_[flow];
+  const auto among = [](const auto& rules, const Rule& rule) {
+    return std::any_of(rules.begin(), rules.end(), [&](const auto& r) { return r.same(rule); });
+  };
+  std::erase_if(s.rules, [&](const Held& h) {
+    if (among(wanted, h.rule)) return false;
+    remove(h.rule);
+    return true;
+  });
+  for (const Rule& rule : wanted) {
+    if (std::any_of(s.rules.begin(), s.rules.end(), [&](const Held& h) { return h.rule.same(rule); })) continue;
+    try {
+      add(flow, view, rule);
+    } catch (const std::runtime_error& e) {
+      const config::Flow& f = config_.flows[flow];
+      if (starting) throw config::Error(config::explain(config_, f.place, "flow " + f.name + ": " + e.what(), ""), 1);
+      missing.push_back(e.what());
+    }
+  }
+  say(flow, std::move(missing));
+}
+
+void Flows::add(std::uint32_t flow, const route::RouteView& view, const Rule& r) {
+  FlowState& s = state_[flow];
+  const SteeredInterface& i = interfaces_[r.entry];
+  Reservation ports;
+  if (const auto kept = s.kept.find(r.of); r.kind == Rule::Kind::listener && kept != s.kept.end()) ports = kept->second;
+  if (!ports) ports = reserve(r, view);
+  switch (r.kind) {
+    case Rule::Kind::listener: i.steering->add_listener(r.local, r.ports.first, i.vlan, flow); break;
+    case Rule::Kind::connect:
+      i.steering->add_connect(r.local, r.remote.address, r.remote.port, i.vlan, r.ports.first, r.ports.last);
+      break;
+    case Rule::Kind::range: i.steering->add_range(r.local, i.vlan, r.ports.first, r.ports.last); break;
+  }
+  if (r.kind == Rule::Kind::listener) s.kept[r.of] = ports;
+  s.rules.push_back({r, std::move(ports)});
+}
+
+void Flows::remove(const Rule& r) {
+  const SteeredInterface& i = interfaces_[r.entry];
+  switch (r.kind) {
+    case Rule::Kind::listener: i.steering->remove_listener(r.local, r.ports.first, i.vlan); break;
+    case Rule::Kind::connect: i.steering->remove_connect(r.local, r.remote.address, r.remote.port, i.vlan); break;
+    case Rule::Kind::range: i.steering->remove_range(r.local, i.vlan, r.ports.first, r.ports.last); break;
+  }
+}
+
+Flows::Reservation Flows::reserve(const Rule& r, const route::RouteView& view) {
+  const SteeredInterface& i = interfaces_[r.entry];
+  const std::uint32_t scope = route::RouteView::is_link_local(r.local) ? view.device(i.ifindex, i.vlan) : 0;
+  auto& known = reserved_[{r.local, r.ports.first, r.ports.last, scope}];
+  if (auto held = known.lock()) return held;
+  auto made = std::make_shared<route::PortReservation>(r.local, r.ports.first, r.ports.last, scope);
+  known = made;
+  return made;
+}
+
+// Each lack is said when it begins, and that the flow serves when the last is over.
+void Flows::say(std::uint32_t flow, std::vector<std::string> missing) {
+  FlowState& s = state_[flow];
+  const std::string name = "flow " + config_.flows[flow].name + ": ";
+  for (const std::string& m : missing)
+    if (!contains(s.waits_for, m)) log::warning(name + m + "; waiting for it");
+  if (missing.empty() && !s.waits_for.empty()) log::notice(name + "serves now");
+  else
+    for (const std::string& m : s.waits_for)
+      if (!contains(missing, m)) log::notice(name + "no longer: " + m);
+  s.waits_for = std::move(missing);
+}
+
+// ---- dialling -----------------------------------------------------------------------------------------------------------
 
 bool Flows::may_dial(const config::Flow& f, const config::Endpoint& remote) {
   const auto same = [&](const config::Endpoint& e) { return e.address == remote.address && e.port == remote.port; };
@@ -189,8 +246,42 @@ bool Flows::may_dial(const config::Flow& f, const config::Endpoint& remote) {
            route::RouteView::masked(remote.address, d.prefix.length) == route::RouteView::masked(d.prefix.address, d.prefix.length) &&
            d.ports.first <= remote.port && remote.port <= d.ports.last;
   };
-  return std::any_of(f.tcp.endpoints.begin(), f.tcp.endpoints.end(), same) ||
-         std::any_of(f.tcp.destinations.begin(), f.tcp.destinations.end(), inside);
+  return !f.tcp.listen && (std::any_of(f.tcp.endpoints.begin(), f.tcp.endpoints.end(), same) ||
+                           std::any_of(f.tcp.destinations.begin(), f.tcp.destinations.end(), inside));
+}
+
+// By which entry and from which address a peer is reached.
+std::optional<Flows::Way> Flows::way(const config::Flow& f, const wire::Address& remote, const route::RouteView& view, std::string& why) const {
+  std::uint32_t scope = 0;  // a link-local peer is on the flow's interface
+  for (const SteeredInterface& i : interfaces_)
+    if (f.interface == i.name || interfaces_.size() == 1) scope = view.device(i.ifindex, i.vlan);
+  const auto hop = view.lookup(remote, scope);
+  if (!hop) {
+    why = "no route to its peer";
+    return std::nullopt;
+  }
+  // Where the kernel has no VLAN device the interface speaks for that entry too; its own comes first.
+  const auto leads = [&](const SteeredInterface& i) { return view.device(i.ifindex, i.vlan) == hop->ifindex && allowed(f, i); };
+  const auto plainly = [&](const SteeredInterface& i) { return leads(i) && (i.vlan == 0 || hop->ifindex != i.ifindex); };
+  auto out = std::find_if(interfaces_.begin(), interfaces_.end(), plainly);
+  if (out == interfaces_.end()) out = std::find_if(interfaces_.begin(), interfaces_.end(), leads);
+  if (out == interfaces_.end()) {
+    const route::Link* link = view.link(hop->ifindex);
+    why = "the route to its peer leaves by " + (link != nullptr ? link->name : "an interface") + ", which is not one of its interfaces";
+    return std::nullopt;
+  }
+  wire::Address local = f.tcp.source.value_or(hop->source);
+  if (local.is_unspecified())
+    for (const route::LocalAddress& a : view.addresses)
+      if (a.ifindex == hop->ifindex && a.address.is_v4() == remote.is_v4()) {
+        local = a.address;
+        break;
+      }
+  if (!view.has_address(hop->ifindex, local)) {
+    why = "its source address is not on " + out->name;
+    return std::nullopt;
+  }
+  return Way{static_cast<std::size_t>(out - interfaces_.begin()), local};
 }
 
 std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const route::RouteView& view, std::string& why) const {
@@ -206,32 +297,20 @@ std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const config::E
     why = config::show_endpoint(remote) + " is not among its destinations";
     return std::nullopt;
   }
-  const auto hop = view.lookup(remote.address);
-  if (!hop) {
-    why = "no route to its peer";
-    return std::nullopt;
-  }
-  const SteeredInterface* out = steered(hop->ifindex);
-  if (out == nullptr || (!f.interface.empty() && f.interface != out->name)) {
-    const route::Link* link = view.link(hop->ifindex);
-    why = "the route to its peer leaves by " + (link != nullptr ? link->name : "an interface") + ", which is not one of its interfaces";
+  const auto w = way(f, remote.address, view, why);
+  if (!w) return std::nullopt;
+  const auto owns = [&](const Held& h) { return h.rule.entry == w->entry && h.rule.local == w->local; };
+  const auto& rules = state_[flow].rules;
+  if (std::none_of(rules.begin(), rules.end(), owns)) {
+    why = rules.empty() ? "its local ports are taken" : "its local ports are not its own at " + config::show_address(w->local) + "; write that as its `source`";
     return std::nullopt;
   }
   wire::FlowKey key;
-  key.local = f.tcp.source.value_or(hop->source);
-  if (key.local.is_unspecified() || key.local == wire::Address{})
-    for (const route::LocalAddress& a : view.addresses)
-      if (a.ifindex == hop->ifindex && a.address.is_v4() == remote.address.is_v4()) {
-        key.local = a.address;
-        break;
-      }
-  if (!view.has_address(hop->ifindex, key.local)) {
-    why = "its source address is not on " + out->name;
-    return std::nullopt;
-  }
+  key.local = w->local;
   key.remote = remote.address;
   key.remote_port = remote.port;
-  key.interface = hop->ifindex;
+  key.interface = interfaces_[w->entry].ifindex;
+  key.vlan = interfaces_[w->entry].vlan;
   return key;
 }
 

@@ -12,7 +12,6 @@
 #include "daemon/base/log.h"
 #include "daemon/base/thread.h"
 #include "daemon/control/privileges.h"
-#include "daemon/port/device.h"
 
 namespace netchan {
 namespace {
@@ -20,7 +19,7 @@ namespace {
 // Free chunks of each port that only its fill ring may take.
 constexpr std::uint32_t kFillReserve = 256;
 
-constexpr std::uint32_t kLinkHeader = 14;
+constexpr std::uint32_t kLinkHeader = 18;  // with a VLAN tag
 
 template <class T>
 T random_value() {
@@ -123,9 +122,13 @@ Daemon::~Daemon() {
 void Daemon::open_interfaces() {
   const auto workers = static_cast<std::uint32_t>(cores_.size());
   std::vector<port::Device> devices;
+  std::vector<const config::Interface*> entries;  // the first of each device: further ones are VLANs beside it
   std::vector<std::uint32_t> ports_of(workers, 0);
   std::uint32_t dealt = 0;
   for (const config::Interface& i : config_.interfaces) {
+    const auto same = [&](const config::Interface* e) { return e->name == i.name; };
+    if (std::any_of(entries.begin(), entries.end(), same)) continue;
+    entries.push_back(&i);
     devices.push_back(port::Device::open(i.name));
     for (std::uint32_t q = 0; q < devices.back().queues; ++q) ++ports_of[dealt++ % workers];
   }
@@ -149,15 +152,12 @@ void Daemon::open_interfaces() {
   int umem_owner = -1;
   dealt = 0;
   for (std::size_t n = 0; n < devices.size(); ++n) {
-    const config::Interface& i = config_.interfaces[n];
+    const config::Interface& i = *entries[n];
     const port::Device& device = devices[n];
     if (const std::uint32_t longest = port::max_frame(config_.memory.chunk) - kLinkHeader; device.mtu > longest)
-      log::warning("interface " + i.name + ": its MTU of " + std::to_string(device.mtu) + " does not fit into a chunk: packets above " +
-                   std::to_string(longest) + " octets are dropped; set its MTU lower or memory.chunk to 4096");
+      log::warning("interface " + i.name + ": its MTU of " + std::to_string(device.mtu) + " does not fit into a chunk: peers are told to send " +
+                   std::to_string(longest) + " octets at most" + (config_.memory.chunk < 4096 ? "; memory.chunk: 4096 holds more" : ""));
     Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode)), {}};
-    for (std::size_t f = 0; f < flow_specs_.size(); ++f)
-      if (flow_specs_[f].listen && config_.flows[f].interface == i.name)
-        for (wire::FlowKey& key : flow_specs_[f].locals) key.interface = device.ifindex;
     for (std::uint32_t q = 0; q < device.queues; ++q) {
       const std::uint32_t w = dealt++ % workers;
       port::PortSpec port_spec{i.name, device.ifindex, q, port_mode(i.mode), i.ring_size};
@@ -178,8 +178,30 @@ void Daemon::open_interfaces() {
       log::warning("worker " + std::to_string(w) + " has no queue: there are fewer queues than workers.cores; it will idle");
 
   std::vector<control::SteeredInterface> steered;
-  for (const Interface& i : interfaces_) steered.push_back({i.name, i.ifindex, i.steering.get(), {}, {}});
+  for (const config::Interface& entry : config_.interfaces) {
+    const auto n = static_cast<std::size_t>(std::find_if(devices.begin(), devices.end(), [&](const port::Device& d) { return d.name == entry.name; }) -
+                                            devices.begin());
+    open_entry(entry, interfaces_[n], devices[n]);
+    steered.push_back({entry.label(), interfaces_[n].ifindex, entry.vlan, interfaces_[n].steering.get()});
+  }
   flows_ = std::make_unique<control::Flows>(config_, std::move(steered));
+}
+
+// One entry of the configuration on its device: where its VLAN is the kernel's, and which flows listen only there.
+void Daemon::open_entry(const config::Interface& entry, const Interface& opened, const port::Device& device) {
+  if (entry.vlan != 0 && device.strips_vlan)
+    throw std::runtime_error("interface " + entry.label() + ": " + entry.name + " takes VLAN tags off before the XDP program sees them; `ethtool -K " +
+                             entry.name + " rxvlan off` ends that");
+  const route::RouteView& view = *routes_->view();
+  if (const std::uint32_t on = view.device(opened.ifindex, entry.vlan); entry.vlan != 0)
+    log::info("interface " + entry.label() + ": addresses, routes and neighbours are those of " +
+              (on != opened.ifindex ? view.link(on)->name : entry.name + " itself: the kernel has no VLAN device of that id there"));
+  for (std::size_t f = 0; f < flow_specs_.size(); ++f)
+    if (flow_specs_[f].listen && config_.flows[f].interface == entry.label())
+      for (wire::FlowKey& key : flow_specs_[f].locals) {
+        key.interface = opened.ifindex;
+        key.vlan = entry.vlan;
+      }
 }
 
 void Daemon::make_workers() {

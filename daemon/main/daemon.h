@@ -20,6 +20,7 @@
 #include "daemon/netalloc/chunk_cache.h"
 #include "daemon/netalloc/home_rings.h"
 #include "daemon/netalloc/umem.h"
+#include "daemon/port/device.h"
 #include "daemon/port/steering.h"
 #include "daemon/route/route.h"
 #include "daemon/shm/sessions.h"
@@ -37,7 +38,9 @@ class Daemon {
   int run();  // until SIGTERM or SIGINT; the exit code
 
  private:
+  struct Interface;
   void open_interfaces();
+  void open_entry(const config::Interface&, const Interface&, const port::Device&);
   void make_workers();
   void open_sessions();
   void open_metrics();

@@ -10,7 +10,6 @@
 namespace netchan::worker {
 namespace {
 
-constexpr std::size_t kLinkHeader = 14;
 // The frame begins 2 octets into its chunk, so that the IP header is aligned to 16.
 constexpr std::uint16_t kFrameOffset = 2;
 constexpr std::size_t kTcpChecksumAt = 16;
@@ -62,10 +61,9 @@ std::size_t Egress::to_port(Instant now, std::span<WorkerPort> ports, std::uint3
 
 // An answer without a connection goes back to where the question came from, whatever the routes say: nothing is looked up or
 // remembered for a stranger, so nobody can fill a table with strangers.
-bool Egress::write_link_header(const atcp::SegmentPlan& plan, std::byte* to) {
-  const bool ipv4 = plan.key.local.is_v4();
-  return plan.path.valid() ? paths_.write_link_header(plan.path, ipv4, to)
-                           : paths_.write_answer_header(plan.key.interface, plan.asker, ipv4, to);
+std::size_t Egress::write_link_header(const atcp::SegmentPlan& plan, std::byte* to) {
+  return plan.path.valid() ? paths_.write_link_header(plan.path, plan.key.local.is_v4(), to)
+                           : paths_.write_answer_header(plan.key, plan.asker, to);
 }
 
 // It leaves by the interface that it came in on, which may be another than the port whose turn it is.
@@ -79,14 +77,15 @@ bool Egress::answer(std::span<WorkerPort> ports, const Frame& frame) {
 bool Egress::make_frame(const atcp::SegmentPlan& plan, Frame& frame) {
   const MutableBytes chunk = umem_.octets(frame.chunk).subspan(kFrameOffset);
   std::byte* const to = chunk.data();
-  if (!write_link_header(plan, to)) return false;
-  const std::size_t headers = kLinkHeader + plan.header_length;
+  const std::size_t link = write_link_header(plan, to);
+  if (link == 0) return false;
+  const std::size_t headers = link + plan.header_length;
   const std::size_t length = headers + plan.payload_length;
   CHECK(length <= chunk.size());
-  std::memcpy(to + kLinkHeader, plan.header.data(), plan.header_length);
+  std::memcpy(to + link, plan.header.data(), plan.header_length);
 
   // The checksum field holds the pseudo-header's folded sum; header and payload are added to it.
-  std::byte* const tcp = to + kLinkHeader + plan.tcp_offset;
+  std::byte* const tcp = to + link + plan.tcp_offset;
   wire::PartialSum sum = wire::checksum_add(0, {tcp, static_cast<std::size_t>(plan.header_length - plan.tcp_offset)});
   std::size_t at = headers;
   if (plan.payload_length > 0) {

@@ -30,7 +30,7 @@ class Egress {
 
  private:
   static constexpr std::size_t kTurn = 256;
-  bool write_link_header(const atcp::SegmentPlan&, std::byte* to);
+  std::size_t write_link_header(const atcp::SegmentPlan&, std::byte* to);
   bool make_frame(const atcp::SegmentPlan&, Frame&);
   bool answer(std::span<WorkerPort> ports, const Frame&);
 

@@ -4,21 +4,20 @@
 #include <algorithm>
 #include <cstring>
 
-#include "proto/base/bytes.h"
+#include "proto/wire/ip.h"
 
 namespace netchan::worker {
 namespace {
 
-void write_ethernet(const wire::MacAddress& destination, const wire::MacAddress& source, bool ipv4, std::byte* to) {
-  std::memcpy(to, destination.data(), 6);
-  std::memcpy(to + 6, source.data(), 6);
-  store(to + 12, Be16(ipv4 ? 0x0800 : 0x86dd));
+std::size_t write_ethernet(const wire::MacAddress& destination, const wire::MacAddress& source, std::uint16_t vlan, bool ipv4, std::byte* to) {
+  return wire::emit_ethernet({destination, source, vlan, ipv4 ? wire::ether_type::ipv4 : wire::ether_type::ipv6},
+                             {to, wire::kEthernetHeader + wire::kVlanTag});
 }
 
 }  // namespace
 
-Paths::Paths(const route::NeighbourTable& neighbours, Mailbox& mailbox, const PortMap& ports)
-    : neighbours_(neighbours), mailbox_(mailbox), ports_(ports) {
+Paths::Paths(const route::NeighbourTable& neighbours, Mailbox& mailbox, const PortMap& ports, std::uint32_t largest)
+    : neighbours_(neighbours), mailbox_(mailbox), ports_(ports), largest_(std::min<std::uint32_t>(largest, 65535)) {
   entries_.reserve(kMax);
 }
 
@@ -31,7 +30,7 @@ void Paths::set_routes(std::shared_ptr<const route::RouteView> view) {
 
 // What the link says of an entry: source MAC, MTU, egress port.
 void Paths::fill(Entry& e) {
-  e.port = ports_.port_of(e.ifindex);
+  e.port = ports_.port_of(e.interface);
   const route::Link* link = view_ ? view_->link(e.ifindex) : nullptr;
   if (link == nullptr) {
     e.port = PortMap::kNone;
@@ -39,7 +38,7 @@ void Paths::fill(Entry& e) {
   }
   e.source = link->mac;
   const std::uint32_t limit = e.route_mtu != 0 ? std::min(e.route_mtu, link->mtu) : link->mtu;
-  e.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(limit, 65535));
+  e.mtu = static_cast<std::uint16_t>(std::min(limit, largest_));
 }
 
 void Paths::resolved(const Resolved& r) {
@@ -50,19 +49,28 @@ void Paths::resolved(const Resolved& r) {
 
 atcp::PathId Paths::find(const wire::FlowKey& key) {
   if (!view_) return {};
-  const auto hop = view_->lookup(key.remote);
+  const std::uint32_t came_by = view_->device(key.interface, key.vlan);
+  const auto hop = view_->lookup(key.remote, came_by);
   if (!hop) return {};
+  std::uint32_t interface = hop->ifindex;
+  std::uint16_t vlan = interface == came_by && interface == key.interface ? key.vlan : std::uint16_t{0};
+  if (const route::Link* out = view_->link(interface); out != nullptr && out->vlan != 0 && ports_.port_of(interface) == PortMap::kNone) {
+    interface = out->parent;
+    vlan = out->vlan;
+  }
   const std::uint32_t route_mtu = hop->mtu;
   for (std::uint32_t i = 0; i < entries_.size(); ++i) {
     const Entry& e = entries_[i];
-    if (e.ifindex == hop->ifindex && e.next_hop == hop->next_hop && e.route_mtu == route_mtu)
+    if (e.ifindex == hop->ifindex && e.vlan == vlan && e.next_hop == hop->next_hop && e.route_mtu == route_mtu)
       return e.port == PortMap::kNone ? atcp::PathId{} : atcp::PathId{i};
   }
-  if (ports_.port_of(hop->ifindex) == PortMap::kNone) return {};
+  if (ports_.port_of(interface) == PortMap::kNone) return {};
   const std::uint32_t free = free_entry();
   if (free == kMax || !mailbox_.report(Resolve{hop->ifindex, hop->next_hop})) return {};
   Entry e;
   e.ifindex = hop->ifindex;
+  e.interface = interface;
+  e.vlan = vlan;
   e.next_hop = hop->next_hop;
   e.route_mtu = route_mtu;
   e.seen_version = neighbours_.version() - 1;
@@ -91,6 +99,7 @@ Paths::Entry* Paths::refresh(atcp::PathId id) {
   if (e.seen_version != version) {
     e.seen_version = version;
     const auto entry = neighbours_.read(e.neighbour);
+    if (entry.forgotten && mailbox_.report(Resolve{e.ifindex, e.next_hop})) e.neighbour = kUnknown;
     if (e.resolved && !entry.resolved) e.lost_at = now_;
     e.resolved = entry.resolved;
     if (entry.resolved) e.destination = entry.mac;
@@ -101,18 +110,14 @@ Paths::Entry* Paths::refresh(atcp::PathId id) {
 
 bool Paths::ready(atcp::PathId id) { return refresh(id) != nullptr; }
 
-bool Paths::write_link_header(atcp::PathId id, bool ipv4, std::byte* to) {
+std::size_t Paths::write_link_header(atcp::PathId id, bool ipv4, std::byte* to) {
   const Entry* e = refresh(id);
-  if (e == nullptr) return false;
-  write_ethernet(e->destination, e->source, ipv4, to);
-  return true;
+  return e == nullptr ? 0 : write_ethernet(e->destination, e->source, e->vlan, ipv4, to);
 }
 
-bool Paths::write_answer_header(std::uint32_t ifindex, const wire::MacAddress& asker, bool ipv4, std::byte* to) const {
-  const route::Link* link = view_ ? view_->link(ifindex) : nullptr;
-  if (link == nullptr) return false;
-  write_ethernet(asker, link->mac, ipv4, to);
-  return true;
+std::size_t Paths::write_answer_header(const wire::FlowKey& key, const wire::MacAddress& asker, std::byte* to) const {
+  const route::Link* link = view_ ? view_->link(view_->device(key.interface, key.vlan)) : nullptr;
+  return link == nullptr ? 0 : write_ethernet(asker, link->mac, key.vlan, key.local.is_v4(), to);
 }
 
 }  // namespace netchan::worker

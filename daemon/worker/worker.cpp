@@ -54,7 +54,7 @@ Worker::Worker(const WorkerSpec& spec, const netalloc::Umem& umem, netalloc::Chu
       port_map_(map_ports(ports_)), engine_memory_(zeroed(atcp::Engine::memory_size(spec.limits))),
       engine_(spec.limits, {engine_memory_.get(), atcp::Engine::memory_size(spec.limits)}, atcp_counters_, drops_, spec.secret,
               Random(spec.seed)),
-      paths_(neighbours, mailbox_, port_map_),
+      paths_(neighbours, mailbox_, port_map_, port::max_frame(umem.chunk_size()) - wire::kEthernetHeader - wire::kVlanTag),
       streams_(engine_, paths_, mailbox_, counters_, drops_, flows, spec.limits.connections, spec.index, spec.workers,
                Random(spec.seed + 1)),
       ingress_(umem, cache, handoff, std::move(mailboxes), spec.index, engine_, streams_, counters_, drops_),

@@ -37,10 +37,13 @@ inline const char* name_of(std::size_t v) {
 
 // A program of its own for each test case, so that no key is left over.
 struct Bench {
-  port::Steering steering{Lab::kA, if_nametoindex(Lab::kA), port::Mode::automatic};
-  UniqueFd socket{::socket(kAfXdp, SOCK_RAW | SOCK_CLOEXEC, 0)};  // unbound: test runs redirect, and deliver nothing
+  explicit Bench(bool first = true) : steering(first ? Lab::kA : kSecond, if_nametoindex(first ? Lab::kA : kSecond), port::Mode::automatic) {
+    steering.set_socket(0, socket.get());
+  }
 
-  Bench() { steering.set_socket(0, socket.get()); }
+  static constexpr const char* kSecond = "nca1";  // made by the test that wants it
+  port::Steering steering;
+  UniqueFd socket{::socket(kAfXdp, SOCK_RAW | SOCK_CLOEXEC, 0)};  // unbound: test runs redirect, and deliver nothing
 
   int run(const Octets& frame) const {
     bpf_test_run_opts options{};
