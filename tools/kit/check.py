@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, "build")
 LOGS = os.path.join(BUILD, "check")
 
-ASAN_SUITES = ("unit", "scenario")
+ASAN_SUITES = ("unit", "scenario", "sim")
 # What has threads that meet in memory: rings, mailboxes, netalloc, shm.
 TSAN_TESTS = ("unit_base", "unit_base_daemon", "unit_netalloc", "unit_shm", "unit_session", "unit_worker", "unit_client", "unit_route")
 
