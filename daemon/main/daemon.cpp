@@ -5,9 +5,12 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 #include <utility>
 
+#include "config/memory.h"
+#include "config/values.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/thread.h"
@@ -16,26 +19,11 @@
 namespace netchan {
 namespace {
 
-// Free chunks of each port that only its fill ring may take.
-constexpr std::uint32_t kFillReserve = 256;
-
-constexpr std::uint32_t kLinkHeader = 18;  // with a VLAN tag
-
 template <class T>
 T random_value() {
   T value;
   if (getrandom(&value, sizeof value, 0) != sizeof value) throw std::runtime_error("getrandom failed");
   return value;
-}
-
-port::Mode port_mode(config::Mode m) {
-  switch (m) {
-    case config::Mode::automatic: return port::Mode::automatic;
-    case config::Mode::zero_copy: return port::Mode::zero_copy;
-    case config::Mode::copy: return port::Mode::copy;
-    case config::Mode::generic: return port::Mode::generic;
-  }
-  return port::Mode::automatic;
 }
 
 worker::IdleMode idle_mode(config::Idle i) {
@@ -45,16 +33,6 @@ worker::IdleMode idle_mode(config::Idle i) {
     case config::Idle::sleep: return worker::IdleMode::sleep;
   }
   return worker::IdleMode::adaptive;
-}
-
-wire::RxChecksum rx_checksum(config::RxChecksum wanted, const port::Device& device) {
-  switch (wanted) {
-    case config::RxChecksum::verify: return wire::RxChecksum::verify;
-    case config::RxChecksum::accept_partial: return wire::RxChecksum::accept_partial;
-    case config::RxChecksum::off: return wire::RxChecksum::off;
-    case config::RxChecksum::automatic: break;
-  }
-  return device.automatic_rx_checksum();
 }
 
 worker::FlowSpec flow_spec(const config::Flow& f) {
@@ -87,6 +65,33 @@ worker::FlowSpec flow_spec(const config::Flow& f) {
   return s;
 }
 
+// A client's lane with one worker. The rings are as small as layout.h allows: news of all streams at once fit.
+shm::Geometry lane_geometry(const config::Memory& memory, std::uint64_t workers) {
+  constexpr std::uint64_t kPage = 4096;
+  shm::Geometry g;
+  g.send_arena = g.receive_arena = memory.per_client / 2 / workers / kPage * kPage;
+  // Every stream has a right to the smallest log in both directions.
+  g.streams = static_cast<std::uint32_t>(std::min<std::uint64_t>(memory.streams_per_client, g.receive_arena / shm::kArenaGrain));
+  g.touch_ring_log2 = static_cast<std::uint32_t>(std::bit_width(std::bit_ceil(g.streams)) - 1);
+  g.news_ring_log2 = g.touch_ring_log2 + 1;
+  return g;
+}
+
+// Where a flow's clients may connect to, for people.
+std::string destinations(const config::Flow& f) {
+  std::string text;
+  const auto add = [&](const std::string& one) { text += (text.empty() ? "" : ", ") + one; };
+  for (const config::Endpoint& e : f.tcp.endpoints) add(config::show_endpoint(e));
+  for (const config::Destination& d : f.tcp.destinations) {
+    const wire::Address& a = d.prefix.address;
+    const std::uint32_t length = a.is_v4() ? d.prefix.length - 96u : d.prefix.length;
+    const std::string prefix = config::show_address(a) + "/" + std::to_string(length);
+    add((a.is_v4() ? prefix : "[" + prefix + "]") + ":" + std::to_string(d.ports.first) +
+        (d.ports.last != d.ports.first ? "-" + std::to_string(d.ports.last) : ""));
+  }
+  return text;
+}
+
 }  // namespace
 
 Daemon::Daemon(config::Config config) : config_(std::move(config)) {
@@ -102,8 +107,10 @@ Daemon::Daemon(config::Config config) : config_(std::move(config)) {
     if (std::find(allowed.begin(), allowed.end(), core) == allowed.end())
       throw std::runtime_error("workers.cores: core " + std::to_string(core) + " is not one that this process may use");
 
-  open_interfaces();
+  open_memory();
+  place_flows();
   make_workers();
+  open_interfaces();
   open_sessions();
   open_metrics();
 }
@@ -118,21 +125,8 @@ Daemon::~Daemon() {
   for (auto& w : workers_) w->join();
 }
 
-// Memory, then for each interface the program and one port a queue, dealt to the workers in turn.
-void Daemon::open_interfaces() {
+void Daemon::open_memory() {
   const auto workers = static_cast<std::uint32_t>(cores_.size());
-  std::vector<port::Device> devices;
-  std::vector<const config::Interface*> entries;  // the first of each device: further ones are VLANs beside it
-  std::vector<std::uint32_t> ports_of(workers, 0);
-  std::uint32_t dealt = 0;
-  for (const config::Interface& i : config_.interfaces) {
-    const auto same = [&](const config::Interface* e) { return e->name == i.name; };
-    if (std::any_of(entries.begin(), entries.end(), same)) continue;
-    entries.push_back(&i);
-    devices.push_back(port::Device::open(i.name));
-    for (std::uint32_t q = 0; q < devices.back().queues; ++q) ++ports_of[dealt++ % workers];
-  }
-
   netalloc::UmemSpec spec;
   spec.size = config_.memory.size;
   spec.chunk_size = config_.memory.chunk;
@@ -145,63 +139,24 @@ void Daemon::open_interfaces() {
             std::to_string(umem_->chunk_size()) + (umem_->hugepages() ? ", huge pages" : ", no huge pages"));
   if (config_.memory.hugepages == config::HugePages::automatic && !umem_->fallback().empty()) log::info("memory: " + umem_->fallback());
   home_rings_ = std::make_unique<netalloc::HomeRings>(*umem_);
-  for (std::uint32_t w = 0; w < workers; ++w)
-    caches_.push_back(std::make_unique<netalloc::ChunkCache>(*umem_, *home_rings_, w, kFillReserve * ports_of[w]));
-
-  ports_.resize(workers);
-  int umem_owner = -1;
-  dealt = 0;
-  for (std::size_t n = 0; n < devices.size(); ++n) {
-    const config::Interface& i = *entries[n];
-    const port::Device& device = devices[n];
-    if (const std::uint32_t longest = port::max_frame(config_.memory.chunk) - kLinkHeader; device.mtu > longest)
-      log::warning("interface " + i.name + ": its MTU of " + std::to_string(device.mtu) + " does not fit into a chunk: peers are told to send " +
-                   std::to_string(longest) + " octets at most" + (config_.memory.chunk < 4096 ? "; memory.chunk: 4096 holds more" : ""));
-    Interface opened{i.name, device.ifindex, std::make_unique<port::Steering>(i.name, device.ifindex, port_mode(i.mode)), {}};
-    for (std::uint32_t q = 0; q < device.queues; ++q) {
-      const std::uint32_t w = dealt++ % workers;
-      port::PortSpec port_spec{i.name, device.ifindex, q, port_mode(i.mode), i.ring_size};
-      if (opened.steering->attached_generic()) port_spec.mode = port::Mode::generic;
-      worker::WorkerPort p;
-      p.port = std::make_unique<port::Port>(port_spec, *umem_, *caches_[w], umem_owner);
-      p.checksum = rx_checksum(i.rx_checksum, device);
-      if (umem_owner < 0) umem_owner = p.port->fd();
-      opened.steering->set_socket(q, p.port->fd());
-      log::info("interface " + i.name + " queue " + std::to_string(q) + ": " + std::string(port::name(p.port->effective_mode())) +
-                " mode (" + (opened.steering->attached_generic() ? "generic" : "native") + " XDP), worker " + std::to_string(w));
-      ports_[w].push_back(std::move(p));
-    }
-    interfaces_.push_back(std::move(opened));
-  }
-  for (std::uint32_t w = 0; w < workers; ++w)
-    if (ports_[w].empty())
-      log::warning("worker " + std::to_string(w) + " has no queue: there are fewer queues than workers.cores; it will idle");
-
-  std::vector<control::SteeredInterface> steered;
-  for (const config::Interface& entry : config_.interfaces) {
-    const auto n = static_cast<std::size_t>(std::find_if(devices.begin(), devices.end(), [&](const port::Device& d) { return d.name == entry.name; }) -
-                                            devices.begin());
-    open_entry(entry, interfaces_[n], devices[n]);
-    steered.push_back({entry.label(), interfaces_[n].ifindex, entry.vlan, interfaces_[n].steering.get()});
-  }
-  flows_ = std::make_unique<control::Flows>(config_, std::move(steered));
+  for (std::uint32_t w = 0; w < workers; ++w) caches_.push_back(std::make_unique<netalloc::ChunkCache>(*umem_, *home_rings_, w, 0));
+  interfaces_ = std::make_unique<Interfaces>(config_, *umem_, mailboxes_, registry_);
 }
 
-// One entry of the configuration on its device: where its VLAN is the kernel's, and which flows listen only there.
-void Daemon::open_entry(const config::Interface& entry, const Interface& opened, const port::Device& device) {
-  if (entry.vlan != 0 && device.strips_vlan)
-    throw std::runtime_error("interface " + entry.label() + ": " + entry.name + " takes VLAN tags off before the XDP program sees them; `ethtool -K " +
-                             entry.name + " rxvlan off` ends that");
-  const route::RouteView& view = *routes_->view();
-  if (const std::uint32_t on = view.device(opened.ifindex, entry.vlan); entry.vlan != 0)
-    log::info("interface " + entry.label() + ": addresses, routes and neighbours are those of " +
-              (on != opened.ifindex ? view.link(on)->name : entry.name + " itself: the kernel has no VLAN device of that id there"));
-  for (std::size_t f = 0; f < flow_specs_.size(); ++f)
-    if (flow_specs_[f].listen && config_.flows[f].interface == entry.label())
-      for (wire::FlowKey& key : flow_specs_[f].locals) {
-        key.interface = opened.ifindex;
-        key.vlan = entry.vlan;
-      }
+// A flow that listens on one interface only: NewDevice tells the workers which device that is.
+void Daemon::place_flows() {
+  for (const config::Interface& entry : config_.interfaces)
+    for (std::size_t f = 0; f < flow_specs_.size(); ++f) {
+      if (!flow_specs_[f].listen || config_.flows[f].interface != entry.label()) continue;
+      flow_specs_[f].interface = interfaces_->place_of(entry.label());
+      for (wire::FlowKey& key : flow_specs_[f].locals) key.vlan = entry.vlan;
+    }
+}
+
+void Daemon::open_interfaces() {
+  interfaces_->open(*routes_->view(), caches_);
+  flows_ = std::make_unique<control::Flows>(config_, interfaces_->steered());
+  interfaces_->set_flows(*flows_);
 }
 
 void Daemon::make_workers() {
@@ -213,18 +168,13 @@ void Daemon::make_workers() {
   spec.workers = workers;
   spec.idle = idle_mode(config_.workers.idle);
   spec.spin = config_.workers.spin;
-  spec.limits.listeners = 1;
-  for (const worker::FlowSpec& f : flow_specs_) {
-    spec.limits.listeners += static_cast<std::uint32_t>(f.locals.size());
-    spec.limits.backlog = std::max(spec.limits.backlog, f.backlog);
-  }
+  spec.limits = config::engine_limits(config_);
   spec.secret = {random_value<std::uint64_t>(), random_value<std::uint64_t>()};  // one for all: a tuple has one ISN clock
   for (std::uint32_t w = 0; w < workers; ++w) {
     spec.index = w;
     spec.core = cores_[w];
     spec.seed = random_value<std::uint64_t>();
-    workers_.push_back(std::make_unique<worker::Worker>(spec, *umem_, *caches_[w], *handoff_, all, neighbours_, flow_specs_,
-                                                        std::move(ports_[w])));
+    workers_.push_back(std::make_unique<worker::Worker>(spec, *umem_, *caches_[w], *handoff_, all, neighbours_, flow_specs_));
   }
   heartbeats_.resize(workers);
 }
@@ -235,7 +185,7 @@ void Daemon::open_sessions() {
   options.group = config_.clients.group;
   options.lanes = static_cast<std::uint32_t>(workers_.size());
   options.generation = random_value<std::uint32_t>() | 1;
-  options.geometry.send_arena = options.geometry.receive_arena = config_.memory.per_client / 2 / workers_.size();
+  options.geometry = lane_geometry(config_.memory, workers_.size());
   session::Hooks hooks;
   hooks.lane_ready = [this](std::uint32_t worker, std::unique_ptr<session::Lane> lane) {
     mailboxes_[worker]->send(worker::AddLane{std::move(lane)});
@@ -245,32 +195,49 @@ void Daemon::open_sessions() {
     return session::Reply{};
   };
   hooks.detach = [this](std::uint64_t client, std::uint32_t flow) { to_all([&] { return worker::DetachFlow{client, flow}; }); };
-  hooks.dial = [this](std::uint64_t client, std::uint32_t flow, std::uint64_t correlation) { return dial(client, flow, correlation); };
-  hooks.gone = [this](std::uint64_t client, bool) { to_all([&] { return worker::RetireLane{client}; }); };
+  hooks.dial = [this](std::uint64_t client, std::uint32_t flow, const session::DialTarget* to, std::uint64_t correlation) {
+    return dial(client, flow, to, correlation);
+  };
+  hooks.gone = [this](std::uint64_t client, bool, bool hold) { to_all([&] { return worker::RetireLane{client, hold}; }); };
+  hooks.resume = [this](std::uint64_t from, std::uint64_t client) { to_all([&] { return worker::Resume{from, client}; }); };
   sessions_ = std::make_unique<session::Sessions>(options, access_, std::move(hooks));
 }
 
-session::Reply Daemon::dial(std::uint64_t client, std::uint32_t flow, std::uint64_t correlation) {
+session::Reply Daemon::dial(std::uint64_t client, std::uint32_t flow, const session::DialTarget* to, std::uint64_t correlation) {
+  const config::Flow& f = config_.flows[flow];
+  if (to == nullptr && f.tcp.endpoints.empty())
+    return {static_cast<int>(shm::Status::invalid), "flow " + f.name + " has no server of its own: name one of its destinations"};
+  const config::Endpoint remote = to != nullptr ? config::Endpoint{to->address, to->port} : f.tcp.endpoint();
+  if (!control::Flows::may_dial(f, remote))
+    return {static_cast<int>(shm::Status::denied), config::show_endpoint(remote) + " is no destination of flow " + f.name + ": " +
+                                                       destinations(f)};
   std::string why;
-  const auto key = flows_->dial_key(flow, *routes_->view(), why);
+  const auto key = flows_->dial_key(flow, remote, *routes_->view(), why);
   if (!key || !flows_->serving(flow)) return {static_cast<int>(shm::Status::busy), "flow " + access_[flow].name + ": " + (key ? "its local ports are taken" : why)};
-  for (std::size_t n = 0; n < workers_.size(); ++n) {  // the next worker that has a queue there
-    const std::uint32_t w = next_dial_++ % static_cast<std::uint32_t>(workers_.size());
-    const auto& ports = workers_[w]->ports();
-    const auto there = [&](const worker::WorkerPort& p) { return p.port->spec().ifindex == key->interface; };
-    if (std::none_of(ports.begin(), ports.end(), there)) continue;
-    mailboxes_[w]->send(worker::Dial{client, correlation, flow, *key});
-    return {};
+  const auto workers = interfaces_->workers_of(key->interface);
+  if (workers.empty()) return {static_cast<int>(shm::Status::busy), "no worker has a queue of that interface"};
+  mailboxes_[workers[next_dial_++ % workers.size()]]->send(worker::Dial{client, correlation, flow, *key});
+  return {};
+}
+
+// The next worker of those with a queue there, as long as one has not been asked.
+void Daemon::dial_failed(std::uint32_t worker, worker::Dial what) {
+  const auto workers = interfaces_->workers_of(what.key.interface);
+  const auto at = std::find(workers.begin(), workers.end(), worker);
+  if (++what.refused < workers.size() && at != workers.end()) {
+    mailboxes_[at + 1 == workers.end() ? workers.front() : *(at + 1)]->send(std::move(what));
+    return;
   }
-  return {static_cast<int>(shm::Status::busy), "no worker has a queue of that interface"};
+  sessions_->dial_failed(what.client, what.correlation,
+                         {static_cast<int>(shm::Status::no_memory), "no stream, log or local port is free for this client"});
 }
 
 // ---- running ----------------------------------------------------------------------------------------------------------
 
 void Daemon::start() {
   if (exporter_) exporter_->start();
-  watch_links(*routes_->view());
   flows_->update(*routes_->view(), true);
+  say_state();
   for (std::uint32_t w = 0; w < workers_.size(); ++w) {
     loop_.add(mailboxes_[w]->reports_fd(), EPOLLIN, [this, w](std::uint32_t) { reports(w); });
     workers_[w]->start(control::drop_thread_capabilities);
@@ -292,10 +259,8 @@ void Daemon::start() {
 int Daemon::run() {
   loop_.on_signals({SIGTERM, SIGINT}, [this](int) { stop(); });
   start();
-  const std::string status = std::to_string(config_.flows.size()) + " flows on " + std::to_string(interfaces_.size()) +
-                             " interfaces, " + std::to_string(workers_.size()) + " workers";
-  manager_.ready(status);
-  log::notice("ready: " + status);
+  manager_.ready(state_);
+  log::notice("ready: " + state_);
   loop_.run();
   for (std::uint32_t w = 0; w < workers_.size(); ++w) {
     workers_[w]->join();
@@ -333,27 +298,23 @@ void Daemon::with_neighbours(auto step) {
 void Daemon::follow_routes() {
   bool changed = false;
   with_neighbours([&] { changed = routes_->dispatch(); });
-  if (!changed) return;
-  publish_routes();
-  watch_links(*routes_->view());
-  guarded("flows", [this] { flows_->update(*routes_->view(), false); });
+  if (changed) publish_routes();
+  guarded("interfaces", [&] { changed = interfaces_->follow(*routes_->view()) || changed; });
+  if (changed) update_flows();
 }
 
-// Each change is said once. A device that is gone took program and sockets with it: one that comes back is another.
-void Daemon::watch_links(const route::RouteView& view) {
-  using Link = Interface::Link;
-  for (Interface& i : interfaces_) {
-    const route::Link* link = view.link(i.ifindex);
-    const Link now = i.link == Link::gone || link == nullptr ? Link::gone : link->running ? Link::up : Link::down;
-    if (now == i.link) continue;
-    i.link = now;
-    const std::string name = "interface " + i.name + ": ";
-    switch (now) {
-      case Link::gone: log::error(name + "the device is gone; restart netchand when it is back"); break;
-      case Link::down: log::warning(name + "the link is down"); break;
-      case Link::up: log::notice(name + "the link is up again"); break;
-    }
-  }
+void Daemon::update_flows() {
+  guarded("flows", [this] { flows_->update(*routes_->view(), false); });
+  say_state();
+}
+
+// For the service manager; the log has each flow's own words.
+void Daemon::say_state() {
+  const std::string state = "serving " + std::to_string(flows_->serving()) + " of " + std::to_string(config_.flows.size()) + " flows on " +
+                            std::to_string(interfaces_->present()) + " interfaces, " + std::to_string(workers_.size()) + " workers";
+  if (state == state_) return;
+  state_ = state;
+  manager_.status(state_);
 }
 
 void Daemon::publish_routes() {
@@ -371,9 +332,10 @@ void Daemon::handle(std::uint32_t worker, worker::Report& report) {
     sessions_->lane_returned(std::move(lane->lane));
   } else if (const auto* lied = std::get_if<worker::Lied>(&report)) {
     sessions_->end(lied->client, lied->violation);
+  } else if (const auto* resumed = std::get_if<worker::Resumed>(&report)) {
+    sessions_->resumed(resumed->client, resumed->count);
   } else if (const auto* failed = std::get_if<worker::DialFailed>(&report)) {
-    sessions_->dial_failed(failed->client, failed->correlation,
-                           {static_cast<int>(shm::Status::no_memory), "no stream, log or local port is free for this client"});
+    dial_failed(worker, failed->what);
   } else if (const auto* resolve = std::get_if<worker::Resolve>(&report)) {
     with_neighbours([&] {
       if (const auto slot = routes_->resolve(resolve->ifindex, resolve->next_hop))
@@ -382,6 +344,7 @@ void Daemon::handle(std::uint32_t worker, worker::Report& report) {
   } else if (std::holds_alternative<worker::Stopped>(report)) {
     if (++stopped_workers_ == workers_.size()) loop_.stop();
   }
+  if (interfaces_->handle(worker, report)) update_flows();
   report = std::monostate{};  // RoutesBack and the like are freed here
 }
 

@@ -3,7 +3,7 @@
 // Daemon: the composition. Builds the rooms in the order of their dependencies, joins them by hooks and mailboxes, runs the
 // main thread's event loop, and takes everything down in reverse (members are declared in the order of birth).
 //
-//   routes -> memory -> steering and ports -> flows -> workers -> sessions -> metrics -> threads -> READY
+//   routes -> memory -> workers -> steering and ports -> flows -> sessions -> metrics -> threads -> READY
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,13 @@
 #include "daemon/base/event_loop.h"
 #include "daemon/control/flows.h"
 #include "daemon/control/service_manager.h"
+#include "daemon/main/interfaces.h"
 #include "daemon/metrics/exporter.h"
 #include "daemon/metrics/registry.h"
 #include "daemon/netalloc/chunk_cache.h"
 #include "daemon/netalloc/home_rings.h"
 #include "daemon/netalloc/umem.h"
 #include "daemon/port/device.h"
-#include "daemon/port/steering.h"
 #include "daemon/route/route.h"
 #include "daemon/shm/sessions.h"
 #include "daemon/worker/worker.h"
@@ -38,9 +38,9 @@ class Daemon {
   int run();  // until SIGTERM or SIGINT; the exit code
 
  private:
-  struct Interface;
+  void open_memory();
+  void place_flows();
   void open_interfaces();
-  void open_entry(const config::Interface&, const Interface&, const port::Device&);
   void make_workers();
   void open_sessions();
   void open_metrics();
@@ -52,11 +52,13 @@ class Daemon {
   void guarded(const char* what, auto step);
   void with_neighbours(auto step);
   void follow_routes();
-  void watch_links(const route::RouteView&);
+  void update_flows();
+  void say_state();
   void publish_routes();
   void check_progress();
   void to_all(auto make);
-  session::Reply dial(std::uint64_t client, std::uint32_t flow, std::uint64_t correlation);
+  session::Reply dial(std::uint64_t client, std::uint32_t flow, const session::DialTarget*, std::uint64_t correlation);
+  void dial_failed(std::uint32_t worker, worker::Dial);
   std::string status_page() const;
 
   config::Config config_;
@@ -72,25 +74,19 @@ class Daemon {
   std::unique_ptr<netalloc::HomeRings> home_rings_;
   std::vector<std::unique_ptr<netalloc::ChunkCache>> caches_;
 
-  struct Interface {
-    std::string name;
-    std::uint32_t ifindex = 0;
-    std::unique_ptr<port::Steering> steering;
-    enum class Link { up, down, gone } link = Link::up;  // what the log knows
-  };
-  std::vector<Interface> interfaces_;
-  std::vector<std::vector<worker::WorkerPort>> ports_;  // by worker, until the workers take them
-  std::unique_ptr<control::Flows> flows_;
   std::unique_ptr<worker::HandoffRings> handoff_;
   std::vector<std::unique_ptr<worker::Mailbox>> mailboxes_;
   std::vector<std::unique_ptr<worker::Worker>> workers_;
   std::unique_ptr<session::Sessions> sessions_;
   metrics::Registry registry_;
+  std::unique_ptr<Interfaces> interfaces_;
+  std::unique_ptr<control::Flows> flows_;
   std::vector<metrics::Registration> registrations_;
   std::unique_ptr<metrics::Exporter> exporter_;
 
   std::uint32_t stopped_workers_ = 0;
   std::uint32_t next_dial_ = 0;
+  std::string state_;  // what the service manager was told
   std::vector<std::uint64_t> heartbeats_;
 };
 

@@ -7,10 +7,12 @@
 
 namespace netchan {
 
+static constexpr const char* kChunksHelp = "Chunks by place; their sum is netchan_memory_chunks.";
+
 void Daemon::open_metrics() {
   const auto keep = [this](metrics::Registration r) { registrations_.push_back(std::move(r)); };
   const auto chunks = [&](metrics::Labels labels, auto read) {
-    keep(registry_.add_gauge("netchan_chunks", "Chunks by place; their sum is netchan_memory_chunks.", std::move(labels),
+    keep(registry_.add_gauge("netchan_chunks", kChunksHelp, std::move(labels),
                              [read] { return static_cast<double>(read()); }));
   };
   for (std::uint32_t w = 0; w < workers_.size(); ++w) {
@@ -24,37 +26,23 @@ void Daemon::open_metrics() {
                              [&worker] { return static_cast<double>(worker.connections()); }));
     keep(registry_.add_gauge("netchan_worker_asleep", "1 while the worker sleeps.", label,
                              [&worker] { return worker.asleep() ? 1.0 : 0.0; }));
+    // Windows are reservations: promised <= reserved <= the quotas of the clients, and nothing is promised twice.
+    const auto memory = [&](const char* what, const char* help, const Counter& octets) {
+      keep(registry_.add_gauge(std::string("netchan_worker_") + what + "_bytes", help, label,
+                               [&octets] { return static_cast<double>(octets.get()); }));
+    };
+    memory("receive_reserved", "Receive logs of clients' streams, and of connections that are opening.", worker.client_memory().receive_reserved);
+    memory("send_reserved", "Send logs of clients' streams.", worker.client_memory().send_reserved);
+    memory("receive_promised", "Windows promised to peers, each stream's as of about the last second.", worker.client_memory().receive_promised);
+    keep(registry_.add_gauge("netchan_receive_overcommit", "Windows that may be promised for each octet of receive log.", label, [] { return 1.0; }));
     // Every chunk is in one of these places (or in work for a moment): their sum is netchan_memory_chunks.
     chunks({{"place", "cache"}, label[0]}, [&worker] { return worker.free_chunks(); });
     chunks({{"place", "foreign"}, label[0]}, [&worker] { return worker.foreign_chunks(); });
     keep(registry_.add_counter("netchan_worker_cpu_seconds_total", "CPU time of the worker's thread.", label,
                                [&worker] { return static_cast<double>(worker.cpu_ns()) * 1e-9; }));
-    for (const worker::WorkerPort& p : worker.ports()) {
-      const port::Port& port = *p.port;
-      const std::string queue = std::to_string(port.spec().queue);
-      const metrics::Labels port_label = {{"interface", port.spec().interface}, {"queue", queue}};
-      keep(registry_.add_row("port", port_label, port.counters()));
-      chunks({{"place", "fill"}, port_label[0], port_label[1]}, [c = p.chunks.get()] { return c->fill.get(); });
-      chunks({{"place", "rx"}, port_label[0], port_label[1]}, [c = p.chunks.get()] { return c->rx.get(); });
-      chunks({{"place", "tx"}, port_label[0], port_label[1]}, [c = p.chunks.get()] { return c->tx.get(); });
-      keep(registry_.add_port_mode(port.spec().interface, port.spec().queue, port::name(port.effective_mode())));
-      keep(registry_.add_collector([&port, port_label](metrics::Sink& sink) {
-        const port::KernelStatistics s = port.kernel_statistics();
-        const auto put = [&](const char* name, const char* help, std::uint64_t value) {
-          sink.counter(std::string("netchan_port_kernel_") + name + "_total", help, port_label, static_cast<double>(value));
-        };
-        put("rx_dropped", "Frames that the kernel dropped: no chunk, or longer than one.", s.rx_dropped);
-        put("rx_ring_full", "Frames that found the rx ring full.", s.rx_ring_full);
-        put("fill_ring_empty", "Times the kernel found the fill ring empty.", s.fill_ring_empty);
-        put("rx_invalid", "Invalid fill addresses.", s.rx_invalid);
-        put("tx_invalid", "Invalid transmit descriptors.", s.tx_invalid);
-      }));
-    }
   }
   chunks({{"place", "homeward"}}, [this] { return home_rings_->in_flight(); });
   chunks({{"place", "handoff"}}, [this] { return handoff_->in_flight(); });
-  for (const Interface& i : interfaces_)
-    keep(registry_.add_verdicts(i.name, [steering = i.steering.get()] { return steering->verdicts(); }));
   keep(registry_.add_row("route", {}, routes_->counters()));
   keep(registry_.add_row("session", {}, sessions_->counters()));
   keep(registry_.add_row("violation", {}, sessions_->violations()));
@@ -69,7 +57,35 @@ void Daemon::open_metrics() {
                                                   [this] { return status_page(); }, control::drop_thread_capabilities);
 }
 
-// Runs on the exporter's threads: reads only what is fixed after start, and counters.
+// One port's rows. They leave before the port does.
+std::vector<metrics::Registration> Interfaces::register_port(const worker::WorkerPort& p) {
+  std::vector<metrics::Registration> all;
+  const port::Port& port = *p.port;
+  const metrics::Labels label = {{"interface", port.spec().interface}, {"queue", std::to_string(port.spec().queue)}};
+  const auto chunks = [&](const char* place, const Counter& count) {
+    all.push_back(registry_.add_gauge("netchan_chunks", kChunksHelp, {{"place", place}, label[0], label[1]},
+                                      [&count] { return static_cast<double>(count.get()); }));
+  };
+  all.push_back(registry_.add_row("port", label, port.counters()));
+  chunks("fill", p.chunks->fill);
+  chunks("rx", p.chunks->rx);
+  chunks("tx", p.chunks->tx);
+  all.push_back(registry_.add_port_mode(port.spec().interface, port.spec().queue, port::name(port.effective_mode())));
+  all.push_back(registry_.add_collector([&port, label](metrics::Sink& sink) {
+    const port::KernelStatistics s = port.kernel_statistics();
+    const auto put = [&](const char* name, const char* help, std::uint64_t value) {
+      sink.counter(std::string("netchan_port_kernel_") + name + "_total", help, label, static_cast<double>(value));
+    };
+    put("rx_dropped", "Frames that the kernel dropped: no chunk, or longer than one.", s.rx_dropped);
+    put("rx_ring_full", "Frames that found the rx ring full.", s.rx_ring_full);
+    put("fill_ring_empty", "Times the kernel found the fill ring empty.", s.fill_ring_empty);
+    put("rx_invalid", "Invalid fill addresses.", s.rx_invalid);
+    put("tx_invalid", "Invalid transmit descriptors.", s.tx_invalid);
+  }));
+  return all;
+}
+
+// Runs on the exporter's threads: reads only what is fixed after start, counters, and what Interfaces lends.
 std::string Daemon::status_page() const {
   std::string page = "netchand " NETCHAN_VERSION "\n\n";
   for (std::uint32_t w = 0; w < workers_.size(); ++w) {
@@ -77,10 +93,7 @@ std::string Daemon::status_page() const {
     page += "worker " + std::to_string(w) + ": core " + std::to_string(worker.spec().core) + ", " +
             std::to_string(worker.connections()) + " connections, " + std::to_string(worker.free_chunks()) + " free chunks, " +
             std::to_string(worker.drops().total.get()) + " drops\n";
-    for (const worker::WorkerPort& p : worker.ports())
-      page += "  " + p.port->spec().interface + " queue " + std::to_string(p.port->spec().queue) + ": " +
-              std::string(port::name(p.port->effective_mode())) + ", " + std::to_string(p.port->counters().rx_frames.get()) +
-              " frames in, " + std::to_string(p.port->counters().tx_frames.get()) + " out\n";
+    page += interfaces_->status(w);
   }
   page += "\nflows\n";
   for (const config::Flow& f : config_.flows) page += "  " + f.name + (f.tcp.listen ? ": listens\n" : ": connects\n");

@@ -48,6 +48,7 @@ class ChunkCache {
 
   std::uint32_t worker() const { return worker_; }
   std::uint32_t reserve() const { return reserve_; }
+  void set_reserve(std::uint32_t chunks) { reserve_ = chunks; }  // its ports come and go
   std::uint32_t free_count() const { return stacks_[0].count + stacks_[1].count; }  // in the stacks
   std::uint32_t foreign_count() const;                                              // put aside, not sent yet
   const NetallocCounters& counters() const { return counters_; }
@@ -81,7 +82,7 @@ class ChunkCache {
   const Umem& umem_;
   HomeRings& rings_;
   const std::uint32_t worker_;
-  const std::uint32_t reserve_;
+  std::uint32_t reserve_;
   std::uint32_t foreign_total_ = 0;
   std::uint32_t next_ring_ = 0;  // take_home begins with another freer each time
   std::vector<Batch> foreign_;   // by home worker; fixed at construction

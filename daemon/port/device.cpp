@@ -60,6 +60,7 @@ Device Device::open(const std::string& interface) {
   if (asker.ethtool(channels)) {
     d.queues = std::max(1u, channels.combined_count + channels.rx_count);
     d.tx_queues = std::max(1u, channels.combined_count + channels.tx_count);
+    d.most_queues = std::max(d.queues, channels.max_combined + channels.max_rx);
   }
   ethtool_value flags{};
   flags.cmd = ETHTOOL_GFLAGS;

@@ -19,6 +19,7 @@ struct Device {
   std::uint32_t mtu = 0;
   std::uint32_t queues = 1;      // of the receive side: each needs a port
   std::uint32_t tx_queues = 1;
+  std::uint32_t most_queues = 1; // of the receive side that `ethtool -L` can ask for
   bool up = false;               // administratively
   bool strips_vlan = false;      // takes 802.1Q tags off before XDP: tagged frames look untagged to the program
 

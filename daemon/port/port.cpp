@@ -39,16 +39,23 @@ class ChunkSet {
   std::vector<std::uint64_t> words_;
 };
 
-// The kernel has let go of them.
-std::size_t give_back(const ChunkSet& chunks, const netalloc::Umem& umem, netalloc::ChunkCache& cache) {
-  std::size_t n = 0;
-  chunks.each([&](Chunk c) {
-    umem.note(c, netalloc::ChunkNote::kernel, netalloc::ChunkNote::held);
-    cache.put(c);
-    ++n;
-  });
-  return n;
-}
+class LetGo : public Remains {
+ public:
+  LetGo(ChunkSet chunks, const netalloc::Umem& umem) : chunks_(std::move(chunks)), umem_(umem) {}
+  std::size_t give_back(netalloc::ChunkCache& cache) override {
+    std::size_t n = 0;
+    chunks_.each([&](Chunk c) {
+      umem_.note(c, netalloc::ChunkNote::kernel, netalloc::ChunkNote::held);
+      cache.put(c);
+      ++n;
+    });
+    return n;
+  }
+
+ private:
+  const ChunkSet chunks_;
+  const netalloc::Umem& umem_;
+};
 
 }  // namespace
 
@@ -101,30 +108,56 @@ struct Port::Rings {
   PortCounters counters;
 };
 
-Port::Port(const PortSpec& spec, netalloc::Umem& umem, netalloc::ChunkCache& cache, int umem_owner_fd) {
-  CHECK(std::has_single_bit(spec.ring_size));
-  const bool shares = umem_owner_fd >= 0;
+namespace {
+
+// `step`'s exceptions with the port's name and what to do.
+void explained(const PortSpec& spec, bool shares_umem, auto step) {
   try {
-    UniqueFd fd = open_xsk();
-    if (!shares) register_umem(fd.get(), umem);
-    const xdp_mmap_offsets offsets = ring_offsets(fd.get());
-    rings_ = std::make_unique<Rings>(spec, umem, std::move(fd), offsets);
-    rings_->tx_budget = raise_tx_budget(this->fd(), std::min(kTxBudget, spec.ring_size));
-    if (refill(cache) == 0) throw std::runtime_error("no free chunk for its fill ring; raise memory.size");
-    bind_xsk(this->fd(), spec, umem_owner_fd);
-    const bool zero_copy = is_zero_copy(this->fd());
-    rings_->mode = zero_copy ? Mode::zero_copy : spec.mode == Mode::generic ? Mode::generic : Mode::copy;
-    // A shared socket cannot ask for its mode, only learn it.
-    if (spec.mode == Mode::zero_copy && !zero_copy) throw std::system_error(EOPNOTSUPP, std::generic_category(), "mode");
+    step();
   } catch (const std::exception& e) {
-    if (rings_) give_back(rings_->with_kernel, umem, cache);  // never in use: nothing was sent, nobody fills a frame
     std::string text = spec.interface + " queue " + std::to_string(spec.queue) + ": " + e.what();
     if (const auto* system = dynamic_cast<const std::system_error*>(&e)) {
-      const std::string_view what_to_do = advice(spec, system->code().value(), shares);
+      const std::string_view what_to_do = advice(spec, system->code().value(), shares_umem);
       if (!what_to_do.empty()) text.append("; ").append(what_to_do);
     }
     throw std::runtime_error(text);
   }
+}
+
+}  // namespace
+
+Port::Port(const PortSpec& spec, netalloc::Umem& umem) {
+  CHECK(std::has_single_bit(spec.ring_size));
+  explained(spec, false, [&] {
+    UniqueFd fd = open_xsk();
+    const xdp_mmap_offsets offsets = ring_offsets(fd.get());
+    rings_ = std::make_unique<Rings>(spec, umem, std::move(fd), offsets);
+    rings_->tx_budget = raise_tx_budget(this->fd(), std::min(kTxBudget, spec.ring_size));
+  });
+}
+
+Port::Port(const PortSpec& spec, netalloc::Umem& umem, netalloc::ChunkCache& cache, int umem_owner_fd) : Port(spec, umem) {
+  refill(cache);
+  try {
+    bind(umem_owner_fd);
+  } catch (...) {
+    LetGo(rings_->with_kernel, umem).give_back(cache);  // never in use: nothing was sent, nobody fills a frame
+    throw;
+  }
+}
+
+void Port::bind(int umem_owner_fd) {
+  Rings& r = *rings_;
+  const bool shares = umem_owner_fd >= 0;
+  explained(r.spec, shares, [&] {
+    if (r.fill.produced() == 0) throw std::runtime_error("no free chunk for its fill ring; raise memory.size");
+    if (!shares) register_umem(fd(), r.umem);
+    bind_xsk(fd(), r.spec, umem_owner_fd);
+    const bool zero_copy = is_zero_copy(fd());
+    r.mode = zero_copy ? Mode::zero_copy : r.spec.mode == Mode::generic ? Mode::generic : Mode::copy;
+    // A shared socket cannot ask for its mode, only learn it.
+    if (r.spec.mode == Mode::zero_copy && !zero_copy) throw std::system_error(EOPNOTSUPP, std::generic_category(), "mode");
+  });
 }
 
 Port::~Port() = default;
@@ -280,12 +313,15 @@ KernelStatistics Port::kernel_statistics() const {
           .tx_invalid = s.tx_invalid_descs};
 }
 
-std::size_t Port::retire(std::unique_ptr<Port> port, netalloc::ChunkCache& cache) {
+std::unique_ptr<Remains> Port::close(std::unique_ptr<Port> port) {
   CHECK(port->rings_->state == PortState::gone || port->rings_->mode != Mode::zero_copy);
-  const ChunkSet chunks = port->rings_->with_kernel;
-  const netalloc::Umem& umem = port->rings_->umem;
+  auto remains = std::make_unique<LetGo>(port->rings_->with_kernel, port->rings_->umem);
   port.reset();
-  return give_back(chunks, umem, cache);
+  return remains;
+}
+
+std::size_t Port::retire(std::unique_ptr<Port> port, netalloc::ChunkCache& cache) {
+  return close(std::move(port))->give_back(cache);
 }
 
 }  // namespace netchan::port

@@ -79,16 +79,29 @@ struct KernelStatistics {
   std::uint64_t tx_invalid = 0;        // bad tx descriptors: a bug of ours
 };
 
+// Chunks that a port had in the kernel when it was closed: with nobody, until their owner puts them back.
+class Remains {
+ public:
+  virtual ~Remains() = default;
+  // To the cache, once; returns their number. The thread of `cache`.
+  virtual std::size_t give_back(netalloc::ChunkCache& cache) = 0;
+};
+
 // The longest frame that a chunk can receive: what the MSS has to be cut to.
 constexpr std::uint32_t max_frame(std::uint32_t chunk_size) { return chunk_size - 256; }
 
-// Thread: constructed by main before workers run, then used by its worker alone.
+// Thread: one at a time. Before workers run main makes a whole one with the worker's cache. To a worker that runs it comes in
+// steps, so that only main makes slow calls and only the worker touches its cache:
+//   main: open --> worker: refill() --> main: bind() --> worker: uses it --> main: close() --> worker: give_back()
 class Port {
  public:
   // Binds: fills the fill ring from `cache` first, retries EBUSY for `kBusyRetry`, reads XDP_OPTIONS back. Throws
   // std::runtime_error with what to do. `umem_owner_fd` is -1 for the first port (which registers the UMEM) and that
   // port's fd() for all others (XDP_SHARED_UMEM); any port that is not gone will do.
   Port(const PortSpec&, netalloc::Umem&, netalloc::ChunkCache&, int umem_owner_fd);
+  // The same in steps: opens only, then refill(), then bind(). Both throw like the above.
+  Port(const PortSpec&, netalloc::Umem&);
+  void bind(int umem_owner_fd);
   ~Port();
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
@@ -128,8 +141,10 @@ class Port {
   const PortCounters& counters() const;
   KernelStatistics kernel_statistics() const;  // a system call; any thread
 
-  // Closes the port and gives every chunk that the kernel had to `cache`; returns their number. Only when the kernel has
-  // let go: the port is gone, or not in zero copy (where the driver lets go some time after the close).
+  // Closes the port; what the kernel had is in the answer. Only when the kernel has let go: the port is gone, or not in zero
+  // copy (where the driver lets go some time after the close).
+  static std::unique_ptr<Remains> close(std::unique_ptr<Port>);
+  // close() and give_back() at once; returns the number of chunks.
   static std::size_t retire(std::unique_ptr<Port>, netalloc::ChunkCache& cache);
 
  private:

@@ -115,7 +115,7 @@ Steering::Steering(const std::string& interface, std::uint32_t ifindex, Mode mod
   };
   loaded_->skeleton.reset(steer_bpf__open());
   if (!loaded_->skeleton) fail("reading the XDP program");
-  const std::uint32_t queues = Device::open(interface).queues;
+  const std::uint32_t queues = Device::open(interface).most_queues;
   if (queues > STEER_MAX_QUEUES) bpf_map__set_max_entries(loaded_->skeleton->maps.sockets, queues);
   if (steer_bpf__load(loaded_->skeleton.get()) != 0) fail("loading the XDP program");
 
@@ -128,6 +128,11 @@ Steering::Steering(const std::string& interface, std::uint32_t ifindex, Mode mod
 Steering::~Steering() = default;
 
 bool Steering::attached_generic() const { return loaded_->hook.generic; }
+bool Steering::attached() const {
+  bpf_link_info info{};
+  std::uint32_t length = sizeof info;
+  return bpf_obj_get_info_by_fd(link_fd(), &info, &length) == 0 && info.xdp.ifindex != 0;
+}
 int Steering::program_fd() const { return bpf_program__fd(loaded_->skeleton->progs.steer); }
 int Steering::link_fd() const { return loaded_->hook.link.get(); }
 std::uint32_t Steering::program_id() const { return loaded_->program_id; }

@@ -29,6 +29,7 @@ class Steering {
   Steering& operator=(const Steering&) = delete;
 
   bool attached_generic() const;
+  bool attached() const;   // false: the device has vanished, which detached the program (BPF_OBJ_GET_INFO_BY_FD)
   int program_fd() const;  // BPF_PROG_TEST_RUN
   int link_fd() const;
   std::uint32_t program_id() const;

@@ -29,9 +29,15 @@ struct AllowedPrefix {
 enum class NoClient : std::uint8_t { refuse, drop, hold };
 enum class OnClientExit : std::uint8_t { reset, fin, hold };
 
+// No device has this number. Interface 0 is any.
+inline constexpr std::uint32_t kNoDevice = 0xffffffff;
+
 struct FlowSpec {
+  static constexpr std::uint32_t kAnyInterface = 0xffffffff;
+
   std::string name;
   bool listen = false;
+  std::uint32_t interface = kAnyInterface;  // listen: place of its interface in the configuration; NewDevice says the device
   std::vector<wire::FlowKey> locals;      // listen: local addresses and ports
   std::uint16_t first_port = 0, last_port = 0;  // connect: the flow's local ports
   std::vector<AllowedPrefix> allow;       // listen; empty: everyone

@@ -16,22 +16,14 @@
 
 #include "daemon/netalloc/chunk_cache.h"
 #include "daemon/netalloc/umem.h"
-#include "daemon/port/port.h"
 #include "daemon/worker/counters.h"
 #include "daemon/worker/handoff.h"
 #include "daemon/worker/mailbox.h"
 #include "daemon/worker/streams.h"
+#include "daemon/worker/worker_port.h"
 #include "proto/atcp/engine.h"
 
 namespace netchan::worker {
-
-struct WorkerPort {
-  std::unique_ptr<port::Port> port;
-  wire::RxChecksum checksum = wire::RxChecksum::verify;
-  port::PortState state = port::PortState::up;
-  struct Chunks { Counter fill, rx, tx; };
-  std::unique_ptr<Chunks> chunks = std::make_unique<Chunks>();  // with the kernel, as gauges for other threads
-};
 
 class Ingress {
  public:

@@ -24,6 +24,10 @@ Paths::Paths(const route::NeighbourTable& neighbours, Mailbox& mailbox, const Po
 void Paths::set_routes(std::shared_ptr<const route::RouteView> view) {
   if (view_) mailbox_.report(RoutesBack{std::move(view_)});  // freed by main, not here
   view_ = std::move(view);
+  ports_changed();
+}
+
+void Paths::ports_changed() {
   ++changes_;
   for (Entry& e : entries_) fill(e);
 }
@@ -32,8 +36,8 @@ void Paths::set_routes(std::shared_ptr<const route::RouteView> view) {
 void Paths::fill(Entry& e) {
   e.port = ports_.port_of(e.interface);
   const route::Link* link = view_ ? view_->link(e.ifindex) : nullptr;
-  if (link == nullptr) {
-    e.port = PortMap::kNone;
+  if (link == nullptr) {  // for ever: a device that comes back has another number
+    e = Entry{};
     return;
   }
   e.source = link->mac;
@@ -112,7 +116,7 @@ bool Paths::ready(atcp::PathId id) { return refresh(id) != nullptr; }
 
 std::size_t Paths::write_link_header(atcp::PathId id, bool ipv4, std::byte* to) {
   const Entry* e = refresh(id);
-  return e == nullptr ? 0 : write_ethernet(e->destination, e->source, e->vlan, ipv4, to);
+  return e == nullptr || e->port == PortMap::kNone ? 0 : write_ethernet(e->destination, e->source, e->vlan, ipv4, to);
 }
 
 std::size_t Paths::write_answer_header(const wire::FlowKey& key, const wire::MacAddress& asker, std::byte* to) const {

@@ -21,22 +21,10 @@
 
 #include "daemon/route/route.h"
 #include "daemon/worker/mailbox.h"
+#include "daemon/worker/worker_port.h"
 #include "proto/atcp/engine.h"
 
 namespace netchan::worker {
-
-// Which of the worker's ports serve an interface.
-struct PortMap {
-  struct Item { std::uint32_t ifindex; std::uint32_t port; };
-  std::vector<Item> items;
-  // kNone: this worker has no port there.
-  static constexpr std::uint32_t kNone = 0xffffffff;
-  std::uint32_t port_of(std::uint32_t ifindex) const {
-    for (const Item& i : items)
-      if (i.ifindex == ifindex) return i.port;
-    return kNone;
-  }
-};
 
 class Paths {
  public:
@@ -48,6 +36,7 @@ class Paths {
 
   void set_now(Instant now) { now_ = now; }  // once an iteration
   void set_routes(std::shared_ptr<const route::RouteView>);  // the old view goes back to main
+  void ports_changed();
   void resolved(const Resolved&);
 
   // The path to key.remote; asks main to resolve its next hop when it is new. Invalid: no route through our ports.

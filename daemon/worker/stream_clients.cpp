@@ -2,8 +2,10 @@
 //
 // Streams, from the client to the engine: touched and active streams are looked at, what their lines say (checked by the
 // lane) is told to the engine. Also dialling, since it begins with a client, and the two ways to rest: armed and cold.
+#include <algorithm>
 #include <array>
 
+#include "daemon/worker/log_sizing.h"
 #include "daemon/worker/stream_table.h"
 #include "daemon/worker/streams.h"
 #include "proto/base/check.h"
@@ -44,13 +46,14 @@ std::size_t Streams::clients(Instant now) {
   for (std::size_t i = 0; i < active_.size(); ++i) {
     const std::uint32_t index = active_[i];
     Stream& s = streams_[index];
-    if (s.used && look(now, index)) {
+    const bool watched = s.used && !s.held;
+    if (watched && look(now, index)) {
       s.last_change = now;
       lanes_[s.lane].last_touch = now;
       ++work;
     }
-    const bool resting = s.used && now - s.last_change > kArmAfter && lanes_[s.lane].lane->arm(s.ref);
-    if (s.used && !resting) {
+    const bool resting = watched && now - s.last_change > kArmAfter && lanes_[s.lane].lane->arm(s.ref);
+    if (watched && !resting) {
       active_[kept++] = index;
       continue;
     }
@@ -63,7 +66,7 @@ std::size_t Streams::clients(Instant now) {
 
 bool Streams::look(Instant now, std::uint32_t index) {
   Stream& s = streams_[index];
-  if (s.client_done) return false;
+  if (s.client_done || s.held) return false;
   const auto wish = lanes_[s.lane].lane->read_wish(s.ref);
   if (!wish) {
     if (!lanes_[s.lane].retiring) check_violation(now, s.lane);
@@ -78,7 +81,17 @@ bool Streams::look(Instant now, std::uint32_t index) {
   if (wish->consumed != s.consumed) {
     s.consumed = wish->consumed;
     if (!s.engine_done) engine_.consume(now, s.conn, s.consumed);
+    if (s.consumed >= s.receive_check) [[unlikely]]
+      size_receive_log(now, index);
     changed = true;
+  }
+  if (wish->larger != 0 && wish->larger != s.larger) [[unlikely]] {  // a message that the send log is too small for
+    s.larger = wish->larger;
+    s.larger_octets = wish->larger - s.committed + lanes_[s.lane].lane->send_capacity(s.ref);
+    if (size_send_log(now, index, s.larger_octets)) {
+      s.larger_octets = 0;
+      add_news(index, news::writable);
+    }
   }
   const std::uint32_t fresh = wish->requests & ~s.requests;
   if (fresh == 0) return changed;
@@ -112,13 +125,17 @@ void Streams::dial(Instant now, const Dial& d) {
   const std::uint32_t count = (spec.last_port - spec.first_port + workers_ - worker_) / workers_;
   const auto ref = count == 0 || free_.empty()
                        ? std::nullopt
-                       : slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
+                       : slot.lane->open_stream(sizing::at_start(slot.lane->room(session::Direction::send), spec.send_capacity),
+                                                sizing::at_start(slot.lane->room(session::Direction::receive), spec.receive_capacity),
                                                 {key.local, key.remote, 0, key.remote_port, d.flow, d.correlation,
-                                                 spec.params.acknowledge == atcp::Acknowledge::consumed});
+                                                 spec.params.acknowledge == atcp::Acknowledge::consumed, spec.send_capacity});
+  // The window's scale is for the largest log, the window itself for the one that there is.
+  atcp::FlowParams params = spec.params;
+  if (ref) params.initial_window = std::min(params.initial_window, slot.lane->receive_capacity(*ref));
   atcp::ConnId conn;
   for (std::uint32_t n = 0, start = ref ? random_.below(count) : 0; ref && n < count && !conn.valid(); ++n) {
     key.local_port = static_cast<std::uint16_t>(spec.first_port + worker_ + (start + n) % count * workers_);
-    const auto opened = engine_.connect(now, {key, free_.back(), spec.params, slot.lane->receive_capacity(*ref)});
+    const auto opened = engine_.connect(now, {key, free_.back(), params, spec.receive_capacity});
     if (opened)
       conn = opened.value();
     else if (opened.error() != atcp::OpenError::duplicate)
@@ -126,10 +143,11 @@ void Streams::dial(Instant now, const Dial& d) {
   }
   if (!conn.valid()) {
     if (ref) slot.lane->close_stream(*ref);
-    mailbox_.report(DialFailed{d.client, d.correlation});
+    mailbox_.report(DialFailed{d});
     return;
   }
-  const std::uint32_t index = bind(now, conn, lane, *ref);
+  engine_.set_receive_capacity(now, conn, slot.lane->receive_capacity(*ref));
+  const std::uint32_t index = bind(now, conn, d.flow, lane, *ref);
   streams_[index].correlation = d.correlation;
   slot.lane->stream(*ref).local_port = key.local_port;
   slot.lane->set_state(*ref, shm::StreamState::opening, shm::CloseCode::none);
@@ -180,7 +198,7 @@ void Streams::heat(Instant now, std::uint32_t lane) {
 
 bool Streams::prepare_sleep(Instant now) {
   for (const std::uint32_t index : active_)
-    if (streams_[index].used && !lanes_[streams_[index].lane].lane->arm(streams_[index].ref)) return false;
+    if (streams_[index].used && !streams_[index].held && !lanes_[streams_[index].lane].lane->arm(streams_[index].ref)) return false;
   for (const std::uint32_t index : active_) {
     streams_[index].active = false;
     reclaim(index);

@@ -20,17 +20,39 @@ Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCou
   news_.reserve(capacity);
   pathless_.reserve(capacity);
   unaccepted_.reserve(capacity);
+  half_open_.resize(capacity);
   for (std::uint32_t f = 0; f < specs.size(); ++f) {
     flows_.emplace_back();
     if (!specs[f].listen) continue;
-    // A worker's share of what all workers together may do, rounded up.
-    const auto share = [&](std::uint32_t of_all) { return (of_all + workers - 1) / workers; };
-    for (const wire::FlowKey& local : specs[f].locals) {
-      const auto listener = engine.listen({local, kListenerCookie | f, specs[f].params, specs[f].backlog, share(specs[f].syn_rate),
-                                           share(specs[f].max_connections)});
-      CHECK(listener);  // composition has sized the engine and refused duplicates
-      flows_.back().listeners.push_back(listener.value());
-    }
+    listen(f, specs[f].interface == FlowSpec::kAnyInterface ? 0 : kNoDevice);
+  }
+}
+
+void Streams::listen(std::uint32_t flow, std::uint32_t ifindex) {
+  const FlowSpec& spec = specs_[flow];
+  // A worker's share of what all workers together may do, rounded up.
+  const auto share = [&](std::uint32_t of_all) { return (of_all + workers_ - 1) / workers_; };
+  for (wire::FlowKey local : spec.locals) {
+    local.interface = ifindex;
+    const auto listener = engine_.listen({local, kListenerCookie | flow, spec.params, spec.backlog, share(spec.syn_rate),
+                                          share(spec.max_connections)});
+    CHECK(listener);  // composition has sized the engine and refused duplicates
+    flows_[flow].listeners.push_back(listener.value());
+  }
+  set_answers(flow);
+}
+
+void Streams::new_device(Instant now, const NewDevice& d) {
+  engine_.for_each_connection([&](atcp::ConnId conn) {
+    atcp::Info info;
+    if (d.old_ifindex != 0 && engine_.info(conn, info) && info.key.interface == d.old_ifindex) engine_.give_up(now, conn);
+  });
+  events(now);  // before their listeners go
+  for (std::uint32_t f = 0; f < flows_.size(); ++f) {
+    if (!specs_[f].listen || specs_[f].interface != d.interface) continue;
+    for (const atcp::ListenerId listener : flows_[f].listeners) engine_.unlisten(listener);
+    flows_[f].listeners.clear();
+    listen(f, d.ifindex != 0 ? d.ifindex : kNoDevice);
   }
 }
 
@@ -58,13 +80,13 @@ std::uint32_t Streams::lane_of(std::uint64_t client) const {
   return kNoStream;
 }
 
-void Streams::retire_lane(Instant now, std::uint64_t client) {
+void Streams::retire_lane(Instant now, std::uint64_t client, bool hold) {
   const std::uint32_t lane = lane_of(client);
-  if (lane != kNoStream) end_lane(now, lane, false);
+  if (lane != kNoStream) end_lane(now, lane, hold ? Leave::as_the_flow_says : Leave::reset);
 }
 
-// The client is gone, or has lied. What it closed properly is still sent; everything else is reset.
-void Streams::end_lane(Instant now, std::uint32_t index, bool lied) {
+// The client is gone, or has lied. What it closed properly is still sent; what becomes of everything else says `how`.
+void Streams::end_lane(Instant now, std::uint32_t index, Leave how) {
   LaneSlot& slot = lanes_[index];
   slot.retiring = true;
   ++retiring_lanes_;
@@ -72,16 +94,17 @@ void Streams::end_lane(Instant now, std::uint32_t index, bool lied) {
   slot.hot = false;  // clients() takes it out of hot_
   std::erase(hot_, index);
   watch_doorbell(index, false);
+  forget_reservations(index);
   for (std::uint32_t f = 0; f < flows_.size(); ++f) detach_flow(slot.lane->client(), f);
-  for (const std::uint32_t i : slot.by_number) {
-    if (i == kNoStream || !streams_[i].used) continue;
-    Stream& s = streams_[i];
-    if (!lied) look(now, i);  // its last words
-    if (!s.client_done) {
-      s.client_done = true;
-      engine_.abort(now, s.conn);
-    }
-  }
+  const auto each = [&](auto&& f) {
+    for (const std::uint32_t i : slot.by_number)
+      if (i != kNoStream && streams_[i].used) f(i);
+  };
+  each([&](std::uint32_t i) { look(now, i); });  // its last words; none after a lie
+  const bool honest = how == Leave::as_the_flow_says && slot.lane->violation() == shm::Violation::none;
+  each([&](std::uint32_t i) {
+    if (!streams_[i].client_done) leave(now, i, honest ? specs_[streams_[i].flow].on_client_exit : OnClientExit::reset);
+  });
   for (std::uint32_t n = 0; n < slot.by_number.size(); ++n)
     if (slot.by_number[n] != kNoStream) free_if_done(slot.by_number[n]);
   return_empty_lane(index);
@@ -98,6 +121,8 @@ void Streams::return_empty_lane(std::uint32_t index) {
 
 void Streams::now_and_then(Instant now) {
   refresh_statistics();
+  count_memory();
+  if (next_expiry_ <= now) expire(now);
   for (std::uint32_t i = 0; retiring_lanes_ > 0 && i < lanes_.size(); ++i) return_empty_lane(i);
   for (std::uint32_t i = 0; muted_ > 0 && i < lanes_.size(); ++i) {
     LaneSlot& slot = lanes_[i];
@@ -121,7 +146,7 @@ void Streams::check_violation(Instant now, std::uint32_t index) {
   if (!slot.lane || slot.retiring || slot.lane->violation() == shm::Violation::none) return;
   counters_.violations.add();
   mailbox_.report(Lied{slot.lane->client(), slot.lane->violation()});
-  end_lane(now, index, true);
+  end_lane(now, index, Leave::reset);
 }
 
 void Streams::attach_flow(std::uint64_t client, std::uint32_t flow) {
@@ -129,16 +154,24 @@ void Streams::attach_flow(std::uint64_t client, std::uint32_t flow) {
   if (lane == kNoStream || flow >= flows_.size()) return;
   auto& lanes = flows_[flow].lanes;
   if (std::find(lanes.begin(), lanes.end(), lane) == lanes.end()) lanes.push_back(lane);
-  for (const atcp::ListenerId listener : flows_[flow].listeners) engine_.set_answer(listener, atcp::Answer::accept);
+  set_answers(flow);
   accept_again_ = !unaccepted_.empty();
 }
 
 void Streams::detach_flow(std::uint64_t client, std::uint32_t flow) {
   auto& lanes = flows_[flow].lanes;
   std::erase_if(lanes, [&](std::uint32_t lane) { return !lanes_[lane].lane || lanes_[lane].lane->client() == client; });
-  if (lanes.empty())
-    for (const atcp::ListenerId listener : flows_[flow].listeners) engine_.set_answer(listener, atcp::Answer::refuse);
+  set_answers(flow);
   accept_again_ = !unaccepted_.empty();
+}
+
+// What a SYN meets: a client, or what the flow says for the time without one.
+void Streams::set_answers(std::uint32_t flow) {
+  const NoClient otherwise = specs_[flow].no_client;
+  const atcp::Answer answer = !flows_[flow].lanes.empty() || otherwise == NoClient::hold ? atcp::Answer::accept
+                              : otherwise == NoClient::drop                              ? atcp::Answer::drop
+                                                                                         : atcp::Answer::refuse;
+  for (const atcp::ListenerId listener : flows_[flow].listeners) engine_.set_answer(listener, answer);
 }
 
 // ---- streams ----------------------------------------------------------------------------------------------------------
@@ -153,14 +186,17 @@ std::uint32_t Streams::allocate() {
 }
 
 // A stream of a lane and a connection of the engine are one from here on.
-std::uint32_t Streams::bind(Instant now, atcp::ConnId conn, std::uint32_t lane, session::StreamRef ref) {
+std::uint32_t Streams::bind(Instant now, atcp::ConnId conn, std::uint32_t flow, std::uint32_t lane, session::StreamRef ref) {
   const std::uint32_t index = allocate();
   Stream& s = streams_[index];
   s.conn = conn;
+  s.flow = flow;
   s.ref = ref;
   s.lane = lane;
   lanes_[lane].by_number[ref.number] = index;
   counters_.streams_opened.add();
+  start_sizing(now, index);
+  set_promised(s, lanes_[lane].lane->receive_capacity(ref));
   activate(now, index);
   return index;
 }
@@ -180,6 +216,7 @@ void Streams::free_if_done(std::uint32_t index) {
   LaneSlot& slot = lanes_[s.lane];
   slot.by_number[s.ref.number] = kNoStream;
   slot.lane->close_stream(s.ref);
+  set_promised(s, 0);
   counters_.streams_closed.add();
   s.used = false;
   accept_again_ = !unaccepted_.empty();
@@ -212,7 +249,9 @@ std::size_t Streams::sent_octets(std::uint64_t cookie, std::uint64_t position, s
 
 void Streams::reset_all(Instant now) {
   for (std::uint32_t i = 0; i < lanes_.size(); ++i)
-    if (lanes_[i].lane && !lanes_[i].retiring) end_lane(now, i, false);
+    if (lanes_[i].lane && !lanes_[i].retiring) end_lane(now, i, Leave::reset);
+  for (std::uint32_t i = 0; i < streams_.size(); ++i)
+    if (streams_[i].used && streams_[i].held) leave(now, i, OnClientExit::reset);
   engine_.for_each_connection([&](atcp::ConnId conn) { engine_.abort(now, conn); });
 }
 
@@ -246,6 +285,7 @@ void Streams::refresh_statistics() {
   for (std::uint32_t n = 0; n < kACall && !streams_.empty(); ++n) {
     statistics_cursor_ = (statistics_cursor_ + 1) % static_cast<std::uint32_t>(streams_.size());
     refresh_one(statistics_cursor_);
+    tend(now_, statistics_cursor_);
   }
 }
 

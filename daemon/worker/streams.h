@@ -18,7 +18,9 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,10 +48,12 @@ class Streams {
 
   // ---- commands of main
   void add_lane(Instant now, std::unique_ptr<session::Lane>);
-  void retire_lane(Instant now, std::uint64_t client);
+  void retire_lane(Instant now, std::uint64_t client, bool hold);
+  void resume(Instant now, const Resume&);
   void attach_flow(std::uint64_t client, std::uint32_t flow);
   void detach_flow(std::uint64_t client, std::uint32_t flow);
   void dial(Instant now, const Dial&);
+  void new_device(Instant now, const NewDevice&);
   void routes_changed(Instant now);  // every connection looks its path up again
   void reset_all(Instant now);       // stop: every connection is reset, every lane is retired
 
@@ -68,11 +72,15 @@ class Streams {
   bool prepare_sleep(Instant now);
   void rung(Instant now, std::uint32_t lane);  // a doorbell
   // What cannot wait for an event: news for a full ring (its client is slow or stopped), paths that changed, a muted doorbell.
-  bool wants_another_look() const { return !news_.empty() || muted_ > 0 || (!pathless_.empty() && paths_.epoch() != paths_epoch_); }
-  bool has_cold_lanes() const { return hot_.size() < live_lanes_; }
+  bool wants_another_look() const { return !news_.empty() || !resumes_.empty() || muted_ > 0 || (!pathless_.empty() && paths_.epoch() != paths_epoch_); }
+  bool has_cold_lanes() const { return hot_.size() + retiring_lanes_ < live_lanes_; }
   std::uint32_t lane_count() const { return live_lanes_; }
+  const MemoryGauges& memory() const { return memory_; }
 
-  // About once a millisecond: lanes whose return found main's ring full, doorbells that were muted.
+  // When something is due that no event brings: streams held and connections kept waiting are not kept for ever.
+  Instant deadline() const { return next_expiry_; }
+
+  // About once a millisecond: what is due, lanes whose return found main's ring full, doorbells that were muted.
   void now_and_then(Instant now);
 
   // The epoll set to which lanes' doorbells are added, with `tag | lane` as data.
@@ -82,8 +90,34 @@ class Streams {
   struct Stream;
   struct LaneSlot;
   struct FlowSlot;
-  struct Unaccepted { atcp::ConnId conn; std::uint32_t flow; };
+  struct ResumeJob {
+    Resume what;
+    std::uint32_t number = 0;  // of the old lane's streams: where to go on
+    session::ResumeCount count;
+  };
+  struct Unaccepted { atcp::ConnId conn; std::uint32_t flow; Instant until; };  // until: of one that came when no client was there
 
+  void listen(std::uint32_t flow, std::uint32_t ifindex);
+  struct HalfOpen {
+    std::uint32_t generation = 0;
+    std::uint32_t lane = 0xffffffff;  // none: nothing is reserved
+    session::Reservation log;
+  };
+
+  std::uint32_t reserve_with(std::uint32_t flow, bool at_syn, std::uint32_t wanted, session::Reservation&);
+  bool reserve(atcp::ConnId, std::uint32_t flow);
+  std::uint32_t take_reservation(atcp::ConnId, session::Reservation&);
+  void unreserve(atcp::ConnId);
+  void forget_reservations(std::uint32_t lane);
+  std::optional<session::StreamRef> open_for(atcp::ConnId, std::uint32_t flow, const session::StreamFacts&, std::uint64_t promised,
+                                             std::uint32_t& lane);
+  void start_sizing(Instant now, std::uint32_t index);
+  void size_receive_log(Instant now, std::uint32_t index);
+  bool size_send_log(Instant now, std::uint32_t index, std::uint64_t wanted);
+  void deny(Instant now, std::uint32_t lane);
+  void tend(Instant now, std::uint32_t index);
+  void set_promised(Stream&, std::uint64_t octets);
+  void count_memory();
   std::uint32_t allocate();
   void activate(Instant now, std::uint32_t index);
   void free_if_done(std::uint32_t index);
@@ -97,9 +131,18 @@ class Streams {
   void arrived(Instant now, atcp::ConnId, std::uint32_t flow);
   void accept_waiting(Instant now);
   bool accept(Instant now, atcp::ConnId, std::uint32_t flow);
-  std::uint32_t bind(Instant now, atcp::ConnId, std::uint32_t lane, session::StreamRef);
+  bool still_waits(Instant now, Unaccepted&);
+  bool may_hold(std::uint32_t flow) const;  // one more connection without a client
+  std::uint32_t bind(Instant now, atcp::ConnId, std::uint32_t flow, std::uint32_t lane, session::StreamRef);
   bool look(Instant now, std::uint32_t index);  // true: the client changed something
-  void end_lane(Instant now, std::uint32_t lane, bool lied);
+  enum class Leave : std::uint8_t { reset, as_the_flow_says };  // what becomes of streams that were not closed
+  void end_lane(Instant now, std::uint32_t lane, Leave);
+  void leave(Instant now, std::uint32_t index, OnClientExit);
+  bool resume_step(Instant now, ResumeJob&);
+  void take_over(Instant now, std::uint32_t index, std::uint32_t lane, session::StreamRef);
+  void expire(Instant now);
+  void expire_at(Instant);
+  void set_answers(std::uint32_t flow);
   void return_empty_lane(std::uint32_t lane);
   void check_violation(Instant now, std::uint32_t lane);
   std::uint32_t lane_of(std::uint64_t client) const;
@@ -129,7 +172,12 @@ class Streams {
   std::vector<std::uint32_t> hot_;             // lanes that are polled
   std::vector<std::uint32_t> rang_;            // lanes that got news in this iteration
   std::vector<FlowSlot> flows_;
+  std::vector<HalfOpen> half_open_;            // by the connection's slot: its receive log until it is accepted
+  MemoryGauges memory_;
+  std::uint64_t promised_ = 0;                 // by all streams, each as of its last turn
   std::uint32_t live_lanes_ = 0, retiring_lanes_ = 0, muted_ = 0;
+  std::deque<ResumeJob> resumes_;
+  Instant next_expiry_ = Instant::never();
   std::uint32_t statistics_cursor_ = 0;
   std::array<atcp::Event, 64> batch_{};        // events(); a member, so that it is not cleared each time
   Instant now_{};

@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +23,7 @@ constexpr std::uint64_t kMailbox = std::uint64_t{1} << 32;
 constexpr std::uint64_t kPort = std::uint64_t{2} << 32;
 constexpr std::uint64_t kLane = std::uint64_t{3} << 32;
 
+constexpr std::uint32_t kFillReserve = 256;                        // free chunks for each port that only its fill ring may take
 constexpr std::size_t kCommands = 16;                              // a turn
 constexpr std::size_t kBurstsAPort = 4;                            // a turn: 256 frames, then everybody else gets a look
 constexpr std::size_t kReap = 512;                                 // completions a port and turn
@@ -37,21 +39,11 @@ std::unique_ptr<std::byte, void (*)(void*)> zeroed(std::size_t size) {
   return {static_cast<std::byte*>(memory), std::free};
 }
 
-PortMap map_ports(const std::vector<WorkerPort>& ports) {
-  PortMap map;
-  for (std::uint32_t i = 0; i < ports.size(); ++i)
-    if (const std::uint32_t ifindex = ports[i].port->spec().ifindex; map.port_of(ifindex) == PortMap::kNone)
-      map.items.push_back({ifindex, i});
-  return map;
-}
-
 }  // namespace
 
 Worker::Worker(const WorkerSpec& spec, const netalloc::Umem& umem, netalloc::ChunkCache& cache, HandoffRings& handoff,
-               std::vector<Mailbox*> mailboxes, const route::NeighbourTable& neighbours, const std::vector<FlowSpec>& flows,
-               std::vector<WorkerPort> ports)
-    : spec_(spec), cache_(cache), mailbox_(*mailboxes[spec.index]), ports_(std::move(ports)),
-      port_map_(map_ports(ports_)), engine_memory_(zeroed(atcp::Engine::memory_size(spec.limits))),
+               std::vector<Mailbox*> mailboxes, const route::NeighbourTable& neighbours, const std::vector<FlowSpec>& flows)
+    : spec_(spec), cache_(cache), mailbox_(*mailboxes[spec.index]), engine_memory_(zeroed(atcp::Engine::memory_size(spec.limits))),
       engine_(spec.limits, {engine_memory_.get(), atcp::Engine::memory_size(spec.limits)}, atcp_counters_, drops_, spec.secret,
               Random(spec.seed)),
       paths_(neighbours, mailbox_, port_map_, port::max_frame(umem.chunk_size()) - wire::kEthernetHeader - wire::kVlanTag),
@@ -61,15 +53,13 @@ Worker::Worker(const WorkerSpec& spec, const netalloc::Umem& umem, netalloc::Chu
       egress_(umem, cache, engine_, streams_, paths_, port_map_, counters_, drops_), idle_(spec.idle, spec.spin),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   if (epoll_.get() < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-  const auto watch = [&](int fd, std::uint32_t events, std::uint64_t data) {
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = data;
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-      throw std::system_error(errno, std::generic_category(), "epoll_ctl");
-  };
-  watch(mailbox_.wake_fd(), EPOLLIN | EPOLLET, kMailbox);
-  for (std::uint32_t i = 0; i < ports_.size(); ++i) watch(ports_[i].port->fd(), EPOLLIN, kPort | i);
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = kMailbox;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, mailbox_.wake_fd(), &event) != 0)
+    throw std::system_error(errno, std::generic_category(), "epoll_ctl");
+  ports_.reserve(atcp::Engine::kMaxPorts);
+  port_map_.items.reserve(atcp::Engine::kMaxPorts);
   streams_.set_epoll(epoll_.get(), kLane);
 }
 
@@ -119,7 +109,7 @@ std::size_t Worker::iterate(Instant now) {
   std::size_t work = commands(now);
 
   for (WorkerPort& p : ports_)
-    for (std::size_t b = 0; b < kBurstsAPort; ++b) {
+    for (std::size_t b = 0; p.port && b < kBurstsAPort; ++b) {
       const std::size_t n = ingress_.from_port(now, p);
       work += n;
       if (n < Ingress::kBurst) break;
@@ -130,6 +120,7 @@ std::size_t Worker::iterate(Instant now) {
   work += streams_.clients(now);
   work += streams_.events(now);
   for (std::uint32_t i = 0; i < ports_.size(); ++i) {
+    if (!ports_[i].port) continue;
     ports_[i].port->reap(cache_, kReap);
     work += egress_.to_port(now, ports_, i);
     ports_[i].port->refill(cache_);
@@ -152,6 +143,7 @@ void Worker::now_and_then(Instant now) {
   free_chunks_.set(cache_.free_count());
   foreign_chunks_.set(cache_.foreign_count());
   for (const WorkerPort& p : ports_) {
+    if (!p.port) continue;
     p.chunks->fill.set(p.port->chunks_in_fill());
     p.chunks->rx.set(p.port->chunks_in_rx());
     p.chunks->tx.set(p.port->chunks_in_tx());
@@ -159,35 +151,87 @@ void Worker::now_and_then(Instant now) {
   cpu_ns_.set(static_cast<std::uint64_t>(clock::thread_cpu_time().ns));
   if (stopping_) {
     bool output = false;
-    for (std::uint32_t i = 0; i < ports_.size(); ++i) output = output || engine_.has_output(i);
+    for (std::uint32_t i = 0; i < ports_.size(); ++i) output = output || (ports_[i].port && engine_.has_output(i));
     if ((!output && streams_.lane_count() == 0) || now >= stop_deadline_) stopped_ = true;
   }
 }
 
 // ---- commands ---------------------------------------------------------------------------------------------------------
 
+// A command may be answered, and what an answer brings back must not be lost.
 std::size_t Worker::commands(Instant now) {
   std::size_t n = 0;
-  for (Command c; n < kCommands && mailbox_.take(c); ++n) execute(now, c);
+  for (Command c; n < kCommands && mailbox_.can_report() && mailbox_.take(c); ++n) execute(now, c);
   return n;
 }
 
 void Worker::execute(Instant now, Command& command) {
   if (auto* c = std::get_if<AddLane>(&command)) streams_.add_lane(now, std::move(c->lane));
-  else if (const auto* c1 = std::get_if<RetireLane>(&command)) streams_.retire_lane(now, c1->client);
+  else if (const auto* c1 = std::get_if<RetireLane>(&command)) streams_.retire_lane(now, c1->client, c1->hold);
   else if (const auto* c2 = std::get_if<AttachFlow>(&command)) streams_.attach_flow(c2->client, c2->flow);
   else if (const auto* c3 = std::get_if<DetachFlow>(&command)) streams_.detach_flow(c3->client, c3->flow);
   else if (const auto* c4 = std::get_if<Dial>(&command)) streams_.dial(now, *c4);
+  else if (const auto* c7 = std::get_if<Resume>(&command)) streams_.resume(now, *c7);
   else if (auto* c5 = std::get_if<NewRoutes>(&command)) {
     paths_.set_routes(std::move(c5->view));
     streams_.routes_changed(now);
   } else if (const auto* c6 = std::get_if<Resolved>(&command)) {
     paths_.resolved(*c6);
+  } else if (auto* fill = std::get_if<FillPort>(&command)) {
+    fill->port->refill(cache_);
+    mailbox_.report(PortFilled{std::move(fill->port)});
+  } else if (auto* add = std::get_if<AddPort>(&command)) {
+    add_port(now, std::move(add->port));
+  } else if (const auto* remove = std::get_if<RemovePort>(&command)) {
+    remove_port(now, *remove);
+  } else if (auto* back = std::get_if<TakeBack>(&command)) {
+    back->chunks->give_back(cache_);
+    mailbox_.report(EmptyBack{std::move(back->chunks)});
+  } else if (const auto* device = std::get_if<NewDevice>(&command)) {
+    streams_.new_device(now, *device);
   } else if (std::holds_alternative<Stop>(command)) {
     streams_.reset_all(now);
     stopping_ = true;
     stop_deadline_ = now + kStopWithin;
   }
+}
+
+// ---- ports ------------------------------------------------------------------------------------------------------------
+
+void Worker::add_port(Instant now, WorkerPort port) {
+  auto place = std::find_if(ports_.begin(), ports_.end(), [](const WorkerPort& p) { return !p.port; });
+  if (place == ports_.end()) {
+    CHECK(ports_.size() < atcp::Engine::kMaxPorts);  // main has counted
+    place = ports_.insert(ports_.end(), WorkerPort{});
+  }
+  *place = std::move(port);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = kPort;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, place->port->fd(), &event);
+  ports_changed(now);
+}
+
+void Worker::remove_port(Instant now, const RemovePort& which) {
+  const auto place = std::find_if(ports_.begin(), ports_.end(), [&](const WorkerPort& p) {
+    return p.port && p.port->spec().ifindex == which.ifindex && p.port->spec().queue == which.queue;
+  });
+  if (place == ports_.end()) return;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, place->port->fd(), nullptr);
+  PortBack back{std::move(*place)};
+  *place = WorkerPort{};
+  ports_changed(now);
+  mailbox_.report(std::move(back));
+}
+
+// Connections whose frames left by a port that is gone get another one.
+void Worker::ports_changed(Instant now) {
+  port_map_.derive(ports_);
+  std::uint32_t count = 0;
+  for (const WorkerPort& p : ports_) count += p.port ? 1 : 0;
+  cache_.set_reserve(kFillReserve * count);
+  paths_.ports_changed();
+  streams_.routes_changed(now);
 }
 
 // ---- sleeping ---------------------------------------------------------------------------------------------------------
@@ -199,8 +243,9 @@ Duration Worker::sleep(Instant now) {
   const bool quiet = streams_.prepare_sleep(now) && !mailbox_.has_commands() && !ingress_.has_handed();
   Duration timeout = Duration::seconds(1);
   if (!engine_.deadline().is_never()) timeout = std::min(timeout, std::max(engine_.deadline() - now, Duration{0}));
+  if (!streams_.deadline().is_never()) timeout = std::min(timeout, std::max(streams_.deadline() - now, Duration{0}));
   for (std::uint32_t i = 0; i < ports_.size(); ++i) {
-    if (ports_[i].state == port::PortState::gone) continue;
+    if (!ports_[i].port || ports_[i].state == port::PortState::gone) continue;
     // Frames that the kernel put off, and completions that come without an event: look again soon.
     if (engine_.has_output(i) || ports_[i].port->chunks_in_tx() > 0) timeout = std::min(timeout, kNowAndThen);
   }

@@ -5,7 +5,7 @@
 //
 //   commands -> ports and hand-offs in -> engine timers -> clients' wishes -> plans out -> one kick a port -> doorbells
 //
-// Construction is main's (it binds the ports); from start() to the Stopped report only the thread touches what is inside.
+// Construction is main's; from start() to the Stopped report only the thread touches what is inside.
 #pragma once
 
 #include <atomic>
@@ -44,9 +44,10 @@ struct WorkerSpec {
 
 class Worker {
  public:
-  // `mailboxes`: of all workers, this one's included. Everything referred to outlives the worker. Throws.
+  // `mailboxes`: of all workers, this one's included. Everything referred to outlives the worker. It has no ports yet:
+  // AddPort brings them. Throws.
   Worker(const WorkerSpec&, const netalloc::Umem&, netalloc::ChunkCache&, HandoffRings&, std::vector<Mailbox*> mailboxes,
-         const route::NeighbourTable&, const std::vector<FlowSpec>&, std::vector<WorkerPort> ports);
+         const route::NeighbourTable&, const std::vector<FlowSpec>&);
   ~Worker();  // joins
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -59,11 +60,11 @@ class Worker {
   const WorkerCounters& counters() const { return counters_; }
   const atcp::AtcpCounters& atcp_counters() const { return atcp_counters_; }
   const wire::DropCounters& drops() const { return drops_; }
-  const std::vector<WorkerPort>& ports() const { return ports_; }
   // Progress for the watchdog and gauges; any thread.
   std::uint64_t heartbeat() const { return counters_.iterations.get(); }
   bool asleep() const { return asleep_.get() != 0; }
   std::uint64_t connections() const { return connections_.get(); }
+  const MemoryGauges& client_memory() const { return streams_.memory(); }
   std::uint64_t cpu_ns() const { return cpu_ns_.get(); }
   std::uint64_t free_chunks() const { return free_chunks_.get(); }        // in the cache
   std::uint64_t foreign_chunks() const { return foreign_chunks_.get(); }  // put aside to be sent home
@@ -73,6 +74,9 @@ class Worker {
   std::size_t iterate(Instant now);
   std::size_t commands(Instant now);
   void execute(Instant now, Command&);
+  void add_port(Instant now, WorkerPort);
+  void remove_port(Instant now, const RemovePort&);
+  void ports_changed(Instant now);
   void now_and_then(Instant now);
   Duration sleep(Instant now);  // how long it meant to
   void poll_doorbells(Instant now, Duration timeout);
@@ -84,7 +88,7 @@ class Worker {
   atcp::AtcpCounters atcp_counters_;
   wire::DropCounters drops_;
   Counter asleep_, connections_, cpu_ns_, free_chunks_, foreign_chunks_;
-  std::vector<WorkerPort> ports_;
+  std::vector<WorkerPort> ports_;  // places, some empty; never more than Engine::kMaxPorts
   PortMap port_map_;
   std::unique_ptr<std::byte, void (*)(void*)> engine_memory_;
   atcp::Engine engine_;

@@ -53,7 +53,6 @@
   /* worker */                                                                                                   \
   X(handoff_full, "The owning worker's hand-off ring was full.")                                                 \
   X(no_path, "No route or unresolved neighbour for the answer.")                                                 \
-  X(no_chunk, "No free chunk for a frame to send.")                                                              \
   X(tx_ring_full, "The port's transmit ring was full for too long.")
 
 namespace netchan::wire {
