@@ -26,6 +26,7 @@ void queue_time_wait_ack(Core& e, Instant now, const TimeWaitEntry& entry, PathI
   reply.window = entry.window;
   reply.flags = flag::ack;
   reply.ttl = entry.ttl;
+  reply.dscp = entry.dscp;
   reply.has_timestamps = entry.timestamps;
   reply.timestamp = static_cast<std::uint32_t>(now.ns / 1'000'000) + entry.timestamp_offset;
   reply.timestamp_echo = entry.ts_recent;
@@ -42,6 +43,7 @@ void enter_time_wait(Core& e, Connection& c, Instant now) {
   entry.window = window_field(c);
   entry.timestamps = c.timestamps;
   entry.ttl = c.params.ttl;
+  entry.dscp = c.params.dscp;
   entry.expires_at = now + e.limits.time_wait_for;
   entry.replied_at = now;
   if (c.rcv.ack_due) queue_time_wait_ack(e, now, entry, c.path, c.port);

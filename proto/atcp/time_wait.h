@@ -31,6 +31,7 @@ struct TimeWaitEntry {
   std::uint16_t window = 0;            // as it goes on the wire
   bool timestamps = false;
   std::uint8_t ttl = 64;
+  std::uint8_t dscp = 0;
   Instant expires_at;
   Instant replied_at;  // when an ACK was last repeated (RFC 5961: not more than now and then)
   IndexLink age;       // the table's

@@ -187,6 +187,7 @@ std::optional<wire::TcpHeader> Ladder::next_output(std::uint16_t& payload) {
   if (!engine_->transmit(now_, kPort, plan)) return std::nullopt;
   engine_->check_invariants();
   payload = plan.payload_length;
+  plan_ = plan;
   const std::vector<std::byte> frame = build_frame(plan, {});
   const auto parsed = wire::parse_packet(frame, 7, wire::RxChecksum::verify);
   REQUIRE_MESSAGE(bool(parsed), "the engine's segment does not parse");

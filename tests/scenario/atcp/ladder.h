@@ -95,6 +95,7 @@ class Ladder {
   std::uint64_t drops(wire::Drop) const;
   Verdict verdict() const { return verdict_; }  // of the last segment that came in
   const Placement& placement() const { return placement_; }
+  const SegmentPlan& last_plan() const { return plan_; }  // of the last segment that went out
 
   Engine& engine() { return *engine_; }
   const Engine& engine_const() const { return *engine_; }
@@ -128,6 +129,7 @@ class Ladder {
   std::uint64_t committed_ = 0, consumed_ = 0, delivered_ = 0, released_ = 0;
   Verdict verdict_ = Verdict::done;
   Placement placement_{};
+  SegmentPlan plan_;
 };
 
 }  // namespace netchan::atcp::test
