@@ -61,7 +61,7 @@ Line World::draw_line(std::size_t host) const {
     Random f = stream(spec_.seed, Fault::slow_link, host);
     if (f.below(2) == 0) line.rate = 125'000 * (1 + f.below(40));
   }
-  if (faults_.has(Fault::short_queue)) line.queue = 3'000 + stream(spec_.seed, Fault::short_queue, host).below(30'000);
+  if (faults_.has(Fault::short_queue)) line.queue = 10'000 + stream(spec_.seed, Fault::short_queue, host).below(30'000);
   return line;
 }
 
