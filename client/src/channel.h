@@ -34,6 +34,14 @@ struct Source {
   bool is_flow = false;
 };
 
+// The place of a log from some position on (layout.h, Logs move). T: std::byte, or const std::byte.
+template <class T>
+struct Block {
+  T* at;
+  std::size_t capacity;  // a power of two
+};
+inline constexpr std::uint64_t kNoSwitch = ~std::uint64_t{0};
+
 struct Region {
   std::byte* at = nullptr;
   std::size_t size = 0;
@@ -74,18 +82,20 @@ struct nc_stream : netchan::client::Source {
   // sending
   int send_status;  // 0, or why sending is refused
   bool dirty;
-  bool bounced;  // the reservation is in `bounce`: the log's end was too near
-  std::byte* send_log;
-  std::size_t send_capacity;  // a power of two, as receive_capacity
+  bool bounced;  // the reservation is in `bounce`: the end of the log or of its block was too near
+  netchan::client::Block<std::byte> send_log;  // where `committed` lies
   std::size_t reserved;
   std::uint64_t committed;
-  std::uint64_t released;  // as read last
+  std::uint64_t send_limit;   // up to where it may write, as known
+  std::uint64_t send_switch;  // from here on send_next is the place; kNoSwitch: it does not move
   netchan::shm::ClientStream* line;
   const netchan::shm::DaemonStream* facts;
   // receiving
-  const std::byte* receive_log;
-  std::size_t receive_capacity;
+  netchan::client::Block<const std::byte> receive_log;  // where `consumed` lies
+  std::size_t consume_step;                              // consuming less than this since it was last told needs no touch
   std::uint64_t consumed, consumed_told;
+  std::uint64_t receive_switch;  // as send_switch
+  std::uint32_t send_moves, receive_moves;  // known of
   // telling
   nc_stream* dirty_next;
   netchan::client::Lane* lane;  // nullptr until a dial has been taken
@@ -94,6 +104,9 @@ struct nc_stream : netchan::client::Source {
   std::uint32_t touched_for;  // value of `armed` for which a touch was made
   std::uint32_t requests;
   // cold
+  netchan::client::Block<std::byte> send_next;  // the newest place, as receive_next; what stands in send_log if it does not move
+  netchan::client::Block<const std::byte> receive_next;
+  std::size_t send_most;
   bool peer_finished, closed, dead;  // dead: the handle is gone
   int reason;                        // nc_close_reason, once closed
   int failure;                       // of a dial that was refused: its status
@@ -101,6 +114,8 @@ struct nc_stream : netchan::client::Source {
   void* user;
   void* bounce;
   std::size_t bounce_size;
+  void* straddle;  // what nc_peek had to copy: it lay in more than two places
+  std::size_t straddle_size;
   std::uint64_t correlation;
   std::uint64_t full_count;
   nc_stream* accept_next;  // in the flow's queue, or parked
@@ -126,11 +141,13 @@ struct nc_channel {
   std::uint32_t spin_us;
   std::int64_t control_looked_ns;  // when the control socket was looked at
   std::uint64_t correlations;
-  // the answer that nc_attach waits for
+  // the answer that nc_attach or nc_resume waits for
   std::uint64_t question;
   int answer;  // 1: none yet
   std::uint32_t answer_flow;
   netchan::shm::FlowKind answer_kind;
+  std::uint32_t answer_streams;
+  netchan::shm::Octets16 token;
   char error[256];
 };
 
@@ -176,6 +193,16 @@ void flush(nc_channel&);
 int progress(nc_channel&, Deadline);  // flushes, waits until something new has come; 0, NC_TIMEOUT, or why not
 void glance(nc_channel&);             // progress without waiting, for calls that found nothing
 void settle(nc_channel&);             // before returning to a caller who may sleep on the descriptor
+
+// moves.cpp: logs that go on elsewhere
+void start_logs(nc_stream&);             // the line says where
+void take_send_move(nc_stream&);         // send_moves differs from the line's
+void take_receive_move(nc_stream&);
+void next_send_block(nc_stream&);        // `committed` has reached send_switch
+void next_receive_block(nc_stream&);
+void write_log(nc_stream&, Bytes from);  // at `committed`; there is room
+void read_log(const nc_stream&, MutableBytes to);                              // from `consumed`
+int log_places(nc_stream&, std::size_t size, nc_span (&places)[4]);  // of [consumed, +size)
 
 // stream.cpp
 void bind(nc_stream&, Lane&, std::uint32_t number, std::uint32_t generation);

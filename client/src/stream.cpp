@@ -18,14 +18,15 @@ void bind(nc_stream& s, Lane& lane, std::uint32_t number, std::uint32_t generati
   s.generation = generation;
   s.facts = &lane.facts[number];
   s.line = &lane.lines[number];
-  s.send_log = lane.send_arena + std::uint64_t{s.facts->send_base} * shm::kOffsetScale;
-  s.receive_log = lane.receive_arena + std::uint64_t{s.facts->receive_base} * shm::kOffsetScale;
-  s.send_capacity = s.facts->send_capacity;
-  s.receive_capacity = s.facts->receive_capacity;
-  s.line->committed.store(0, std::memory_order_relaxed);
-  s.line->consumed.store(0, std::memory_order_relaxed);
+  // 0, all of them, unless the stream is resumed.
+  s.committed = s.facts->start_committed;
+  s.consumed = s.consumed_told = s.facts->start_consumed;
+  s.requests = s.facts->start_requests;
+  start_logs(s);
+  s.line->committed.store(s.committed, std::memory_order_relaxed);
+  s.line->consumed.store(s.consumed, std::memory_order_relaxed);
   s.line->want_writable.store(0, std::memory_order_relaxed);
-  s.line->requests.store(0, std::memory_order_relaxed);
+  s.line->requests.store(s.requests, std::memory_order_relaxed);
   s.line->generation.store(generation, std::memory_order_release);  // partner: Lane's look at the line
   lane.streams[number] = &s;
 }
@@ -39,6 +40,7 @@ void request(nc_stream& s, std::uint32_t bits) {
 
 void free_stream(nc_stream* s) {
   std::free(s->bounce);
+  std::free(s->straddle);
   std::free(s);
 }
 

@@ -2,16 +2,18 @@
 //
 // Receiving: what was delivered stands in the log and can be read in place; consuming moves one position.
 #include "client/src/channel.h"
-#include "proto/shm/log.h"
 
 using namespace netchan;
 using namespace netchan::client;
 
 namespace {
 
-std::size_t available(const nc_stream& s) {
+std::size_t available(nc_stream& s) {
   // partner: Lane::set_delivered; makes the octets visible
-  return static_cast<std::size_t>(s.facts->delivered.load(std::memory_order_acquire) - s.consumed);
+  const std::uint64_t delivered = s.facts->delivered.load(std::memory_order_acquire);
+  if (s.facts->receive_moves.load(std::memory_order_acquire) != s.receive_moves) [[unlikely]]
+    take_receive_move(s);  // partner: Lane::move_receive_log
+  return static_cast<std::size_t>(delivered - s.consumed);
 }
 
 // Nothing seems to be there. Looks once more, for news of the end as well: the number of octets, or the status that
@@ -35,9 +37,11 @@ int64_t octets_there(nc_stream& s) {
 
 void consume(nc_stream& s, std::size_t size, std::size_t left) {
   s.consumed += size;
+  if (s.consumed >= s.receive_switch) [[unlikely]]
+    next_receive_block(s);
   s.line->consumed.store(s.consumed, std::memory_order_release);  // partner: Lane's look; our reads of the log are over
   // The peer's window need not hear of every octet, unless the log is filling up.
-  if (s.consumed - s.consumed_told >= s.facts->consume_step || left > s.receive_capacity / 2) mark_dirty(s);
+  if (s.consumed - s.consumed_told >= s.consume_step || left > s.receive_next.capacity / 2) mark_dirty(s);
 }
 
 }  // namespace
@@ -48,10 +52,11 @@ int nc_peek(nc_stream* s, nc_span spans[2]) {
   if (s == nullptr || spans == nullptr) return NC_INVALID;
   const int64_t there = octets_there(*s);
   if (there < 0) return static_cast<int>(there);
-  const shm::LogStretch where = shm::stretch(s->consumed, static_cast<std::size_t>(there), s->receive_capacity);
-  spans[0] = {s->receive_log + where.first_at, where.first_size};
-  spans[1] = {s->receive_log, where.second_size};
-  return where.second_size != 0 ? 2 : 1;
+  nc_span places[4];
+  const int n = log_places(*s, static_cast<std::size_t>(there), places);
+  spans[0] = places[0];
+  spans[1] = n > 1 ? places[1] : nc_span{s->receive_log.at, 0};
+  return n;
 }
 
 int nc_consume(nc_stream* s, size_t size) {
@@ -67,7 +72,7 @@ int64_t nc_recv(nc_stream* s, void* octets, size_t size, unsigned flags) {
   const int64_t there = octets_there(*s);
   if (there < 0) return there == NC_END ? 0 : there;
   const std::size_t n = size < static_cast<std::size_t>(there) ? size : static_cast<std::size_t>(there);
-  shm::copy_out(s->receive_log, s->receive_capacity, s->consumed, MutableBytes(static_cast<std::byte*>(octets), n));
+  read_log(*s, MutableBytes(static_cast<std::byte*>(octets), n));
   consume(*s, n, static_cast<std::size_t>(there) - n);
   if ((flags & NC_FLUSH) != 0) flush(*s->channel);
   return static_cast<int64_t>(n);

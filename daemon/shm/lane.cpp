@@ -63,7 +63,8 @@ std::optional<StreamWish> Lane::read_wish(StreamRef ref) {
     lie = Violation::requests_unknown;
   else if (line.committed < e->committed)
     lie = Violation::committed_back;
-  else if (line.committed - e->released > std::uint64_t{1} << e->send_log2)
+  else if (line.committed - e->released > std::uint64_t{1} << e->send_log2 &&
+           ((e->marks & mark::send_moves) == 0 || line.committed > e->send_switch))
     lie = Violation::committed_beyond;
   else if ((e->requests & kNoMoreCommits) != 0 && line.committed != e->committed)
     lie = Violation::committed_after_shutdown;
@@ -78,7 +79,12 @@ std::optional<StreamWish> Lane::read_wish(StreamRef ref) {
   e->committed = line.committed;
   e->consumed = line.consumed;
   e->requests = line.requests;
-  return StreamWish{line.committed, line.consumed, line.requests};
+  if ((e->marks & mark::receive_moves) != 0 && e->consumed >= e->receive_switch) [[unlikely]]
+    s.end_move(*e, Direction::receive);
+  StreamWish wish{line.committed, line.consumed, line.requests};
+  if (line.want > line.committed) [[unlikely]]
+    wish.larger = e->larger_wanted = line.want;
+  return wish;
 }
 
 bool Lane::arm(StreamRef ref) {
@@ -90,7 +96,9 @@ bool Lane::arm(StreamRef ref) {
       std::memory_order_seq_cst);  // partner: the client's flush, between its stores and reading `armed`
   const Line line(s.client_lines[ref.number]);
   if (line.generation != e->generation) return true;  // the client's first flush for this generation will touch
-  if (line.committed == e->committed && line.consumed == e->consumed && line.requests == e->requests) return true;
+  if (line.committed == e->committed && line.consumed == e->consumed && line.requests == e->requests &&
+      (line.want <= line.committed || line.want == e->larger_wanted))
+    return true;
   s.set_armed(ref.number, false);
   return false;
 }
@@ -122,7 +130,7 @@ bool Lane::publish(shm::News kind, StreamRef ref, std::uint64_t position, std::u
       return true;
   }
   Entry& e = s.own(ref);
-  e.known = true;
+  e.marks |= mark::known;
   if (kind == shm::News::writable) e.writable_told = e.released;
   s.unflushed = true;
   return true;
@@ -132,13 +140,16 @@ void Lane::set_released(StreamRef ref, std::uint64_t position) {
   Entry& e = state_->own(ref);
   DCHECK(position >= e.released && position <= e.committed);
   e.released = position;
+  if ((e.marks & mark::send_moves) != 0 && position >= e.send_switch) [[unlikely]]
+    state_->end_move(e, Direction::send);
   state_->lines[ref.number].released.store(position,
                                            std::memory_order_release);  // partner: the client before it writes there
 }
 
 void Lane::set_delivered(StreamRef ref, std::uint64_t position) {
   Entry& e = state_->own(ref);
-  DCHECK(position >= e.delivered && position - e.consumed <= std::uint64_t{1} << e.receive_log2);
+  DCHECK(position >= e.delivered && (position - e.consumed <= std::uint64_t{1} << e.receive_log2 ||
+                                     ((e.marks & mark::receive_moves) != 0 && position <= e.receive_switch)));
   e.delivered = position;
   state_->lines[ref.number].delivered.store(position, std::memory_order_release);  // partner: the client's peek
 }

@@ -32,6 +32,7 @@ struct StreamWish {
   std::uint64_t committed = 0;
   std::uint64_t consumed = 0;
   std::uint32_t requests = 0;  // shm::request bits
+  std::uint64_t larger = 0;    // not 0: the client wants to write what its send log is too small for; see grow
 };
 
 struct StreamFacts {  // for open_stream
@@ -40,6 +41,28 @@ struct StreamFacts {  // for open_stream
   std::uint32_t flow = 0;
   std::uint64_t correlation = 0;
   bool tell_every_consume = false;  // else the client may save touches while it has consumed less than 1/8 of the log
+  std::uint32_t send_most = 0;  // to which the send log may grow; 0: what it is
+};
+
+enum class Direction : std::uint8_t { send, receive };
+
+// One direction's arena, in octets: what is free, and how much of that is kept for streams to come.
+struct Room {
+  std::uint64_t arena = 0, free = 0, kept = 0;
+  std::uint64_t spare() const { return free > kept ? free - kept : 0; }
+};
+
+// A receive log for a connection that is not a stream yet: what its SYN-ACK promises.
+struct Reservation {
+  std::uint32_t base = 0;  // in units of kOffsetScale
+  std::uint32_t capacity = 0;
+};
+
+// What one worker has done about a RESUME: streams that the new session has now, and such that stay held.
+struct ResumeCount {
+  std::uint32_t moved = 0;
+  std::uint32_t no_memory = 0;     // the new channel has no stream number or log for them
+  std::uint32_t not_attached = 0;  // it has not attached their flow
 };
 
 class Lane {
@@ -63,8 +86,26 @@ class Lane {
   bool arm(StreamRef);
   shm::Violation violation() const;
 
-  // ---- streams. Sizes are octets, powers of two; nullopt: no number or no arena left.
+  // ---- streams. Sizes are octets, powers of two; nullopt: no number or no arena left. Logs of kArenaGrain octets are there
+  // for each number that is free; larger ones only as far as they leave that to all others.
   std::optional<StreamRef> open_stream(std::uint32_t send_capacity, std::uint32_t receive_capacity, const StreamFacts&);
+  // The same for a connection whose receive log was reserved; it is the stream's then (and only then).
+  std::optional<StreamRef> open_stream(std::uint32_t send_capacity, const Reservation&, const StreamFacts&);
+  std::optional<Reservation> reserve(std::uint32_t receive_capacity);  // a stream number comes with it
+  void give_back(const Reservation&);
+  Room room(Direction) const;
+  bool may_open() const;        // a stream number is left
+  std::uint32_t load() const;   // streams and reservations
+  // A log goes on in a block of another size (layout.h, Logs move). false: a move is under way, the client has not seen the
+  // last one, or there is no block. `edge`: up to where the peer was promised room, within the log as it is.
+  bool move_send_log(StreamRef, std::uint32_t capacity);
+  bool move_receive_log(StreamRef, std::uint32_t capacity, std::uint64_t edge);
+  // Octets that the stream holds: during a move those of both blocks.
+  std::uint32_t held(StreamRef, Direction) const;
+  // The stream that `from` has as `ref` goes on here: logs of the same sizes, all positions where they stand, what is
+  // unacknowledged and unread copied, also octets behind holes up to `receive_edge`. `from` keeps its own until
+  // close_stream(), and its client's word is not asked again: what was checked last counts. nullopt: as open_stream.
+  std::optional<StreamRef> take_over(const Lane& from, StreamRef ref, std::uint64_t receive_edge);
   // The worker is through with the stream. Its number and logs are free again as soon as the client is through with it
   // as well (it has closed or aborted it, or never heard of it); until then the lane keeps them by itself.
   void close_stream(StreamRef);
@@ -73,10 +114,10 @@ class Lane {
   shm::DaemonStream& stream(StreamRef);          // for statistics
   std::uint32_t send_capacity(StreamRef) const;  // from the daemon's private copy
   std::uint32_t receive_capacity(StreamRef) const;
-  // The spans (the log may wrap) where [position, +length) of the send log lies; read-only here. Returns their number.
-  static constexpr std::size_t kSpans = 3;
+  // The spans where [position, +length) of the send log lies; read-only here. Returns their number.
+  static constexpr std::size_t kSpans = 4;  // a log may wrap, and move: two places each
   std::size_t read_send_log(StreamRef, std::uint64_t position, std::uint32_t length, std::span<Bytes, kSpans> out) const;
-  // Copies a payload to its place in the receive log; wraps. The caller keeps [position, +size) inside the window.
+  // Copies a payload to its place in the receive log. The caller keeps [position, +size) inside the window.
   void write_receive_log(StreamRef, std::uint64_t position, Bytes payload);
 
   // ---- to the client. false: the news ring is full, try again next iteration (nothing is lost: facts are cumulative).
@@ -96,6 +137,9 @@ class Lane {
 
  private:
   struct State;
+  // The places of [position, +length) of either log.
+  std::size_t read_log(Direction, StreamRef, std::uint64_t position, std::uint32_t length, std::span<Bytes, kSpans> out) const;
+  std::uint32_t largest(StreamRef, Direction) const;  // block of that log, which has room for all that it may hold
   std::unique_ptr<State> state_;
 };
 

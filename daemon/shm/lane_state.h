@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // What a Lane keeps: one private line a stream, the rings, the arenas' blocks. Private to lane.cpp (what is said) and
-// lane_streams.cpp (which streams there are).
+// lane_streams.cpp (which streams there are) and lane_logs.cpp (where their octets lie).
 #pragma once
 
 #include <memory>
@@ -36,20 +36,48 @@ struct alignas(64) Entry {
   std::uint32_t send_base = 0, receive_base = 0;  // in units of kOffsetScale
   std::uint8_t send_log2 = 0, receive_log2 = 0;
   Phase phase = Phase::free;
-  bool known = false;  // the client has had news of it
+  std::uint8_t marks = 0;  // below
+  // line 1: while a log moves. What lies below the switch is in the old block; base and log2 above are the new one's.
+  std::uint64_t send_switch = 0, receive_switch = 0;
+  std::uint32_t send_old_base = 0, receive_old_base = 0;
+  std::uint8_t send_old_log2 = 0, receive_old_log2 = 0;
+  std::uint32_t send_moves = 0, receive_moves = 0;
+  std::uint64_t larger_wanted = 0;  // the `want_writable` beyond what is committed that was seen last
 };
-static_assert(sizeof(Entry) == 64);
+static_assert(sizeof(Entry) == 128);
+
+namespace mark {
+inline constexpr std::uint8_t known = 1;  // the client has had news of it
+inline constexpr std::uint8_t send_moves = 2, receive_moves = 4;
+}  // namespace mark
+
+// An arena: its blocks are reservations. Of what is free, so much is kept that every stream number that is not in use finds
+// its least log; a block of one grain is thus there for each of them, however the arena is cut.
+struct Half {
+  explicit Half(std::uint64_t arena) : blocks(arena), size(arena) {}
+  // Base in units of kOffsetScale; nullopt: there is none, or it would come out of what is `kept`.
+  std::optional<std::uint32_t> take(std::uint32_t octets, std::uint64_t kept) {
+    if (Buddy::block(octets) + kept > blocks.available()) return std::nullopt;
+    const auto at = blocks.allocate(octets);
+    if (!at) return std::nullopt;
+    return static_cast<std::uint32_t>(*at / shm::kOffsetScale);
+  }
+  void give(std::uint32_t base) { blocks.free(std::uint64_t{base} * shm::kOffsetScale); }
+  Buddy blocks;
+  std::uint64_t size;
+};
 
 // One look at a client's line: each field read once. Requests before positions: whoever says "no more" has committed.
 struct Line {
   std::uint32_t generation, requests;
-  std::uint64_t committed, consumed;
+  std::uint64_t committed, consumed, want;
   explicit Line(const shm::ClientStream& s)
       : generation(
             s.generation.load(std::memory_order_acquire)),     // partner: the client's release when it takes the stream
         requests(s.requests.load(std::memory_order_acquire)),  // partner: the client's shutdown, close and abort
         committed(s.committed.load(std::memory_order_acquire)),  // partner: commit; makes the payload visible
-        consumed(s.consumed.load(std::memory_order_acquire)) {}  // partner: consume; its reads of the log are over
+        consumed(s.consumed.load(std::memory_order_acquire)),  // partner: consume; its reads of the log are over
+        want(s.want_writable.load(std::memory_order_relaxed)) {}
 };
 
 struct Lane::State {
@@ -64,8 +92,8 @@ struct Lane::State {
         news(memory->news(), geometry.news_ring_log2, &client_header.news_consumed),
         touches(memory->touches(), geometry.touch_ring_log2, &header.touch_consumed),
         entries(geometry.streams),
-        send_blocks(geometry.send_arena),
-        receive_blocks(geometry.receive_arena),
+        send(geometry.send_arena),
+        receive(geometry.receive_arena),
         free_numbers(geometry.streams) {
     for (std::uint32_t i = 0; i < geometry.streams; ++i) free_numbers[i] = i;
   }
@@ -92,8 +120,16 @@ struct Lane::State {
   bool client_is_through(std::uint32_t number) const {
     const Entry& e = entries[number];
     const Line line(client_lines[number]);
-    return !e.known || (line.generation == e.generation && (line.requests & kThrough) != 0);
+    return (e.marks & mark::known) == 0 || (line.generation == e.generation && (line.requests & kThrough) != 0);
   }
+  // Octets that are kept for stream numbers not in use: a connection with a reservation has its receive log already.
+  std::uint64_t kept(Direction d) const {
+    const std::uint64_t used = used_numbers + (d == Direction::receive ? reservations : 0);
+    return (entries.size() - used) * shm::kArenaGrain;
+  }
+  bool numbers_left() const { return used_numbers + reservations < entries.size(); }
+  bool may_move(const Entry&, std::uint32_t number, Direction) const;
+  void end_move(Entry& e, Direction);
   void linger(std::uint32_t number);
   void free(std::uint32_t number);
 
@@ -107,10 +143,11 @@ struct Lane::State {
   shm::NewsProducer news;
   shm::TouchConsumer touches;
   std::vector<Entry> entries;
-  Buddy send_blocks, receive_blocks;
+  Half send, receive;
   // A queue: a number rests as long as possible before it is used again.
   std::vector<std::uint32_t> free_numbers;
   std::uint32_t free_first = 0, used_numbers = 0;
+  std::uint32_t reservations = 0;  // receive logs of connections that have no number yet
   std::uint32_t live_streams = 0;
   Violation violation = Violation::none;
   bool unflushed = false;  // news since the last flush

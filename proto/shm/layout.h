@@ -19,6 +19,18 @@
 //   receiving  daemon copies into the log, makes a NewsSlot {data, position}: octets up to `position` are there. The client
 //              reads in place and stores ClientStream.consumed; that opens the peer's window again (same touch rule).
 //
+// Logs move: a log that grows or shrinks goes on in another block of its arena from a *switch* position on. What lies below
+// it stays where it is, so nothing is copied and nobody has to hurry.
+//
+//   receiving  the switch is the right edge promised to the peer. The old block is free when `consumed` has passed it.
+//   sending    the switch is `released` + the old capacity, as far as the client can have written. From the move on it may
+//              write up to max(switch, released + new capacity). The old block is free when `released` has passed the switch.
+//
+// The daemon writes switch, base and capacity, counts the move (send_moves or receive_moves, release), and only then lets
+// `released` or `delivered` go further. The client reads these positions first (acquire), then the count; it writes the count
+// that it knows into its own line. The next move waits for that and for the old block, so a line names one move at a time. A
+// client that never looks keeps its two blocks, and harms nobody else.
+//
 // Ring entries carry their own sequence number (stored last, release; loaded first, acquire): 123-154 ns one way here
 // against 277-327 ns for a ring with a published index. Entry i of lap n is valid when seq == i + n * size + 1 (mod 2^32).
 // Rings never overflow: each producer looks at the consumer's index (news_consumed, touch_consumed) when its own copy of
@@ -59,7 +71,9 @@ inline constexpr std::size_t kLine = 64;
 inline constexpr std::uint32_t kMaxStreamBits = 20;
 inline constexpr std::uint32_t kOffsetScale = 64;  // bases of logs count in units of 64 octets: 32 bits reach 256 GiB
 inline constexpr std::uint64_t kMaxArena = std::uint64_t{kOffsetScale} << 32;
-inline constexpr std::uint64_t kArenaGrain = 4096;  // logs begin at pages, and a log of less still takes one
+// The smallest log, to which every stream has a right: 10,000 of them fit into half of 32 MiB, and a segment of an MTU of 1500
+// needs at most two turns. Less would halve the rate of small messages for little memory.
+inline constexpr std::uint64_t kArenaGrain = 1024;
 
 // ---- daemon pages -----------------------------------------------------------------------------------------------------
 
@@ -99,22 +113,29 @@ struct alignas(kLine) DaemonStream {
   std::uint32_t send_base, receive_base;  // in units of kOffsetScale
   std::uint32_t send_capacity, receive_capacity;  // powers of two
   std::uint32_t flow;                     // the attachment's number
-  std::uint32_t consume_step;             // consuming less than this since it was last told needs no touch
+  std::uint32_t consume_step;             // 0: every consume needs a touch; else such of 1/8 of the log
+  std::atomic<std::uint32_t> send_moves, receive_moves;  // of the logs, since the stream was opened
   // line 1: fixed from `open` on
   alignas(kLine) std::uint8_t local_address[16];
   std::uint8_t remote_address[16];
   std::uint16_t local_port, remote_port;  // host order
-  std::uint32_t zero1;
+  std::uint32_t start_requests;           // where the client's line begins, as the two at the end: not at 0 when resumed
   std::uint64_t correlation;              // the client's dial number; 0 for accepted
-  std::uint64_t zero2[2];
-  // lines 2, 3: statistics, refreshed at least once a second while anything happens (see nc_stream_info)
+  std::uint64_t start_committed, start_consumed;
+  // line 2: the last move of each log
+  alignas(kLine) std::atomic<std::uint64_t> send_switch;
+  std::atomic<std::uint64_t> receive_switch;
+  std::atomic<std::uint32_t> send_next_base, send_next_capacity, receive_next_base, receive_next_capacity;
+  std::uint32_t send_most;  // to which the send log may grow; fixed while the stream is not free
+  std::uint32_t zero5[7];
+  // lines 3, 4: statistics, refreshed at least once a second while anything happens (see nc_stream_info)
   alignas(kLine) std::atomic<std::uint64_t> octets_sent;
   std::atomic<std::uint64_t> octets_acknowledged, octets_received, retransmits;
   std::atomic<std::uint32_t> srtt_us, rttvar_us, min_rtt_us, rto_us, cwnd, ssthresh, mss, send_window;
   std::atomic<std::uint32_t> in_flight, receive_window, tcp_state, zero3;
   std::uint64_t zero4[6];
 };
-static_assert(sizeof(DaemonStream) == 4 * kLine);
+static_assert(sizeof(DaemonStream) == 5 * kLine);
 
 enum class News : std::uint8_t {
   data = 1,      // octets up to `position` are in the receive log
@@ -124,6 +145,7 @@ enum class News : std::uint8_t {
   writable = 5,  // `released` has passed ClientStream.want_writable
   peer_fin = 6,  // the peer's stream ends at `position`
   closed = 7,    // the last entry for this stream and generation; `position` is a CloseCode
+  resumed = 8,   // a stream that was held for an earlier session: as `accepted`, but for where its positions begin
 };
 
 struct alignas(32) NewsSlot {
@@ -152,10 +174,12 @@ inline constexpr std::uint32_t abort = 4;     // reset
 struct alignas(kLine) ClientStream {
   std::atomic<std::uint64_t> committed;      // send log filled up to here
   std::atomic<std::uint64_t> consumed;       // receive log taken up to here
-  std::atomic<std::uint64_t> want_writable;  // news `writable` when `released` >= this; 0: not wanted
+  // News `writable` when `released` >= this; 0: not wanted. Above `committed`: the log is too small for what it has to hold.
+  std::atomic<std::uint64_t> want_writable;
   std::atomic<std::uint32_t> requests;
   std::atomic<std::uint32_t> generation;     // of the stream that these are about: the daemon ignores lines of another
-  std::uint64_t zero0[4];
+  std::atomic<std::uint32_t> send_moves, receive_moves;  // that the client knows of
+  std::uint64_t zero0[3];
 };
 static_assert(sizeof(ClientStream) == kLine);
 

@@ -40,7 +40,7 @@ typedef enum nc_status {
 	NC_RESET = -6,          /* the connection is gone; nc_stream_info has the reason */
 	NC_DAEMON_GONE = -7,    /* netchand has ended: close the channel and open a new one */
 	NC_INVALID = -8,        /* an argument that cannot be */
-	NC_DENIED = -9,         /* the flow's `clients:` does not name this user */
+	NC_DENIED = -9,         /* not allowed to this user, or no destination of the flow (nc_channel_error says which) */
 	NC_NO_FLOW = -10,       /* no flow of that name */
 	NC_NO_MEMORY = -11,     /* a limit or quota of this client is reached */
 	NC_VERSION = -12,       /* library and daemon have no ABI in common */
@@ -48,6 +48,7 @@ typedef enum nc_status {
 	NC_VIOLATION = -14,     /* the daemon ended the session: this side broke the contract */
 	NC_SYSTEM = -15,        /* a system call failed: errno */
 	NC_BUSY = -16,          /* the flow cannot serve now (nc_channel_error has the words) */
+	NC_NO_SESSION = -17,    /* nothing is held for that token */
 } nc_status;
 NC_API const char *nc_strerror(int status);
 NC_API const char *nc_version(void);
@@ -64,7 +65,8 @@ typedef struct nc_channel_options {
 } nc_channel_options;
 
 NC_API int nc_channel_open(const nc_channel_options *options, nc_channel **channel);
-/* Streams that were closed with nc_close still deliver what is committed; others are reset. */
+/* Streams that were closed with nc_close still deliver what is committed; others go the way that their flow's
+ * `on_client_exit` says, as when the program is killed. */
 NC_API void nc_channel_close(nc_channel *);
 /* Readable when nc_channel_poll has something. Use it level-triggered, and call nc_channel_flush (or nc_channel_poll) before
  * you sleep on it. A program that never asks for it spares the daemon the doorbell while it spins in nc_channel_poll. */
@@ -80,6 +82,7 @@ typedef enum nc_event_kind {
 	NC_EVENT_CLOSED,       /* stream: it is over, see nc_stream_info's reason; what was delivered can still be read */
 	NC_EVENT_DRAIN,        /* channel: the daemon is about to stop */
 	NC_EVENT_DAEMON_GONE,  /* channel */
+	NC_EVENT_RESUMED,      /* stream: nc_resume got it; its first event */
 } nc_event_kind;
 
 typedef struct nc_event {
@@ -110,10 +113,35 @@ NC_API int nc_accept(nc_flow *, nc_stream **stream, struct sockaddr_storage *pee
  * daemon has not taken the commands before it yet (it takes some 1000 a second from each user). */
 NC_API int nc_dial(nc_flow *, nc_stream **stream);
 
+/* As nc_dial, to `remote` (AF_INET or AF_INET6): the flow's own server or one of its `destinations:`; any other is refused
+ * with NC_DENIED, which comes with NC_EVENT_CLOSED, as all that the daemon says of a dial; nc_channel_error has the words. */
+NC_API int nc_dial_to(nc_flow *, const struct sockaddr *remote, socklen_t remote_size, nc_stream **stream);
+
 /* Blocking helpers. timeout_ms: -1 waits for ever. What happens meanwhile stays for nc_channel_poll; nothing is lost. A
  * signal ends them with NC_SYSTEM, errno EINTR. */
 NC_API int nc_accept_wait(nc_flow *, nc_stream **stream, struct sockaddr_storage *peer, int timeout_ms);
 NC_API int nc_dial_wait(nc_flow *, nc_stream **stream, int timeout_ms);
+NC_API int nc_dial_to_wait(nc_flow *, const struct sockaddr *remote, socklen_t remote_size, nc_stream **stream, int timeout_ms);
+
+/* ---- surviving a restart of the program ------------------------------------------------------------------------------- */
+
+/* Streams of a flow with `on_client_exit: hold` outlive the channel: when the program dies, or closes the channel and not
+ * them, the daemon holds them for `hold_for`. It goes on sending what was committed, and takes what comes as long as there is
+ * room. Whoever has the same user and the channel's token gets them back:
+ *
+ *   open a channel, save its token (beside the old one), attach the flows, nc_resume with the old token, forget the old one
+ *
+ * Positions go on: nc_stream_info's `committed` says how much of the program's output is the stream's already, `consumed` what
+ * it has taken; what was delivered and not consumed is read again from there. So consume what has been dealt with, not before,
+ * and every octet counts once in both directions. */
+#define NC_TOKEN_SIZE 16
+/* The channel's own token: 128 random bits, as good as the streams themselves, so keep it where only you can read it. */
+NC_API int nc_channel_token(const nc_channel *, unsigned char token[NC_TOKEN_SIZE]);
+/* Takes what is held of the session that had `token`, as far as its flows are attached here and the channel has memory.
+ * Waits for the daemon. Returns the number of streams, each of which comes as NC_EVENT_RESUMED by nc_channel_poll; if some
+ * stay held, nc_channel_error says why, and the token is good for them. Else NC_NO_SESSION (unknown, all taken, or the time is
+ * over), NC_DENIED (another user's), NC_BUSY (that session has not ended), NC_NO_MEMORY or NC_INVALID (all stay held). */
+NC_API int nc_resume(nc_channel *, const unsigned char token[NC_TOKEN_SIZE]);
 
 /* ---- streams: sending ------------------------------------------------------------------------------------------------- */
 
@@ -136,7 +164,8 @@ typedef struct nc_span {
 	size_t size;
 } nc_span;
 
-/* Up to two spans (the log may wrap) of octets that are there and not consumed, in place; valid until they are consumed.
+/* Up to two spans (the log may wrap) of octets that are there and not consumed, in place; valid until they are consumed or
+ * nc_peek is called again.
  * Returns the number of spans, NC_AGAIN, NC_END or NC_RESET. */
 NC_API int nc_peek(nc_stream *, nc_span spans[2]);
 /* Frees the first `size` octets: the peer's window opens by so much. */

@@ -9,15 +9,15 @@
 using netchan::session::Buddy;
 
 TEST_CASE("blocks never overlap, are aligned to their size, and all of an arena comes back together") {
-  for (const std::uint64_t arena : {std::uint64_t{4096}, std::uint64_t{1 << 20}, std::uint64_t{4096} * 1000}) {
+  for (const std::uint64_t arena : {std::uint64_t{1024}, std::uint64_t{1 << 20}, std::uint64_t{1024} * 1000}) {
     Buddy buddy(arena);
     CHECK(buddy.available() == arena);
     std::mt19937 random(1);
     std::map<std::uint64_t, std::uint64_t> blocks;  // offset, size
     for (int i = 0; i < 20'000; ++i) {
       if (random() % 2 == 0) {
-        const std::uint32_t size = 1u << (random() % 8 + 8);
-        const std::uint64_t taken = std::max<std::uint32_t>(size, 4096);
+        const std::uint32_t size = 1u << (random() % 8 + 6);
+        const std::uint64_t taken = std::max<std::uint32_t>(size, 1024);
         if (const auto at = buddy.allocate(size)) {
           REQUIRE(*at % taken == 0);
           REQUIRE(*at + taken <= arena);
@@ -35,11 +35,12 @@ TEST_CASE("blocks never overlap, are aligned to their size, and all of an arena 
         std::uint64_t used = 0;
         for (const auto& [at, size] : blocks) used += size;
         REQUIRE(buddy.available() + used == arena);
+        REQUIRE(buddy.walk() == buddy.available());
       }
     }
     for (const auto& [at, size] : blocks) buddy.free(at);
     CHECK(buddy.available() == arena);
-    std::uint32_t largest = 4096;
+    std::uint32_t largest = 1024;
     while (std::uint64_t{largest} * 2 <= arena) largest *= 2;
     CHECK(buddy.allocate(largest));  // merged again
   }

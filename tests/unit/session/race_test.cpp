@@ -1,100 +1,36 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The library's end and the daemon's end of one lane, in two threads over one mapping, so that ThreadSanitizer sees
-// both (it is blind across two mappings of a memfd, as the real thing has). The library's own code runs: objects of
-// libnetchan are linked in, and the lane is handed to it without a handshake.
+// The library's end and the daemon's end of one lane, in two threads over one mapping, with logs that move meanwhile. The
+// library's own code runs: objects of libnetchan are linked in.
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <cstring>
 #include <thread>
 #include <vector>
 
-#include "client/src/channel.h"
-#include "daemon/shm/lane.h"
-#include "daemon/shm/lane_memory.h"
+#include "tests/unit/session/one_mapping.h"
 
 using namespace netchan;
+using test::OneMapping;
 
 namespace {
 
-template <class T>
-T* writable(const T* p) {
-  return const_cast<T*>(p);
-}
-
-// A channel whose lane lies in the daemon's own mapping, made writable before the seals come.
-struct OneMapping {
-  explicit OneMapping(std::uint32_t streams, std::uint64_t arena) : geometry{streams, 0, 0, arena, arena} {
-    while (1u << geometry.touch_ring_log2 < streams) ++geometry.touch_ring_log2;
-    geometry.news_ring_log2 = geometry.touch_ring_log2 + 1;
-    std::string error;
-    REQUIRE(::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0);
-    memory = session::LaneMemory::make(geometry, 0, 1, UniqueFd(pipe[1]), error);
-    REQUIRE(memory != nullptr);
-    auto* client_pages = reinterpret_cast<std::byte*>(writable(&memory->client_header()));
-    auto* send_arena = writable(memory->send_arena().data());
-    REQUIRE(::mprotect(client_pages, geometry.client_pages(), PROT_READ | PROT_WRITE) == 0);
-    REQUIRE(::mprotect(send_arena, arena, PROT_READ | PROT_WRITE) == 0);
-
-    channel = static_cast<nc_channel*>(std::calloc(1, sizeof(nc_channel)));
-    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0);
-    channel->socket = sockets[0];
-    channel->bell = pipe[0];
-    channel->epoll = ::epoll_create1(EPOLL_CLOEXEC);
-    channel->self = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    for (const int fd : {channel->bell, channel->self}) {
-      epoll_event event{};
-      event.events = EPOLLIN;
-      event.data.fd = fd;
-      ::epoll_ctl(channel->epoll, EPOLL_CTL_ADD, fd, &event);
-    }
-    channel->lane_count = 1;
-    channel->lanes = static_cast<client::Lane*>(std::calloc(1, sizeof(client::Lane)));
-    client::Lane& lane = channel->lanes[0];
-    lane.geometry = geometry;
-    lane.daemon = &memory->daemon_header();
-    lane.facts = memory->daemon_streams();
-    lane.header = writable(&memory->client_header());
-    lane.lines = writable(memory->client_streams());
-    lane.send_arena = send_arena;
-    lane.receive_arena = memory->receive_arena().data();
-    lane.news = shm::NewsConsumer(memory->news(), geometry.news_ring_log2, &lane.header->news_consumed);
-    lane.touches =
-        shm::TouchProducer(writable(memory->touches()), geometry.touch_ring_log2, &lane.daemon->touch_consumed);
-    lane.streams = static_cast<nc_stream**>(std::calloc(streams, sizeof(nc_stream*)));
-    lane.doorbell = ::fcntl(memory->doorbell(), F_DUPFD_CLOEXEC, 0);
-    flow = static_cast<nc_flow*>(std::calloc(1, sizeof(nc_flow)));
-    flow->channel = channel;
-    flow->is_flow = true;
-    flow->kind = shm::FlowKind::tcp_listen;
-    channel->flows = flow;
-  }
-  ~OneMapping() {
-    nc_channel_close(channel);
-    ::close(sockets[1]);
-  }
-  shm::Geometry geometry;
-  int pipe[2], sockets[2];
-  std::shared_ptr<session::LaneMemory> memory;
-  nc_channel* channel = nullptr;
-  nc_flow* flow = nullptr;
-};
-
-// Echoes, arms whatever rests, sleeps when all rest; ends when the client has closed every stream.
-void echo(session::Lane& lane, std::uint32_t streams, std::uint32_t log) {
+// Echoes, arms whatever rests, moves logs, sleeps when all rest; ends when the client has closed every stream. Gives the number
+// of moves.
+std::uint32_t echo(session::Lane& lane, std::uint32_t streams, std::uint32_t log) {
   struct Echo {
     session::StreamRef ref;
-    std::uint64_t moved = 0, delivered = 0;
+    std::uint64_t moved = 0, delivered = 0, edge = 0;  // edge: what a peer would have been promised
     bool resting = false, closed = false, news = true;
   };
   std::vector<Echo> all(streams);
+  std::uint32_t moves = 0, seed = 7;
+  const auto another_size = [&] {
+    seed = seed * 1664525 + 1013904223;
+    return std::uint32_t{1024} << (seed >> 16) % 5;
+  };
   for (Echo& s : all) {
     s.ref = *lane.open_stream(log, log, {});
     lane.set_state(s.ref, shm::StreamState::open, shm::CloseCode::none);
@@ -118,7 +54,15 @@ void echo(session::Lane& lane, std::uint32_t streams, std::uint32_t log) {
       const auto wish = lane.read_wish(s.ref);
       std::uint64_t n = 0;
       if (wish) {
-        n = std::min<std::uint64_t>(wish->committed - s.moved, log - (s.delivered - wish->consumed));
+        if (another_size() == 1024) {
+          moves += lane.move_send_log(s.ref, another_size()) ? 1 : 0;
+          moves += lane.move_receive_log(s.ref, another_size(), std::max(s.edge, s.delivered)) ? 1 : 0;
+          const std::uint64_t want = lane.want_writable(s.ref);  // there may be more room now
+          if (want != 0)
+            while (!lane.publish(shm::News::writable, s.ref, s.moved, 0)) std::this_thread::yield();
+        }
+        s.edge = std::max(s.edge, wish->consumed + lane.receive_capacity(s.ref));
+        n = std::min<std::uint64_t>({wish->committed - s.moved, s.edge - s.delivered, 5000});
         std::array<Bytes, session::Lane::kSpans> spans;
         std::uint64_t done = 0;
         for (const Bytes from : std::span(spans).first(lane.read_send_log(s.ref, s.moved, static_cast<std::uint32_t>(n), spans))) {
@@ -152,6 +96,7 @@ void echo(session::Lane& lane, std::uint32_t streams, std::uint32_t log) {
     if (!lane.has_touches()) ::epoll_wait(epoll.get(), &event, 1, -1);
     lane.set_need_wakeup(false);
   }
+  return moves;
 }
 
 }  // namespace
@@ -159,9 +104,10 @@ void echo(session::Lane& lane, std::uint32_t streams, std::uint32_t log) {
 TEST_CASE("two threads, one lane: nothing is lost, torn or waited for in vain") {
   constexpr std::uint32_t kStreams = 5, kLog = 4096;
   constexpr std::uint64_t kOctets = 400'000;
-  OneMapping lane_of_client(8, 8 * kLog);
+  OneMapping lane_of_client(8, 64 * kLog);
   session::Lane lane(lane_of_client.memory, 1);
-  std::thread daemon([&] { echo(lane, kStreams, kLog); });
+  std::uint32_t moves = 0;
+  std::thread daemon([&] { moves = echo(lane, kStreams, kLog); });
 
   struct Peer {
     nc_stream* stream = nullptr;
@@ -207,4 +153,7 @@ TEST_CASE("two threads, one lane: nothing is lost, torn or waited for in vain") 
   daemon.join();
   CHECK(right);
   CHECK(lane.violation() == shm::Violation::none);
+  CHECK(moves > 100);
+  CHECK(lane.room(session::Direction::receive).free == 64 * kLog);
+  CHECK(lane.room(session::Direction::send).free == 64 * kLog);
 }

@@ -30,9 +30,9 @@ std::string describe() {
                   DaemonStream, released) AT(DaemonStream, armed) AT(DaemonStream, state) AT(DaemonStream, reason)
                   AT(DaemonStream, generation) AT(DaemonStream, send_base) AT(DaemonStream, receive_base)
                       AT(DaemonStream, send_capacity) AT(DaemonStream, receive_capacity) AT(DaemonStream, flow) AT(
-                          DaemonStream, consume_step) AT(DaemonStream, local_address) AT(DaemonStream, remote_address)
+                          DaemonStream, consume_step) AT(DaemonStream, send_moves) AT(DaemonStream, receive_moves) AT(DaemonStream, local_address) AT(DaemonStream, remote_address)
                           AT(DaemonStream, local_port) AT(DaemonStream, remote_port) AT(DaemonStream, correlation)
-                              AT(DaemonStream, octets_sent) AT(DaemonStream, octets_acknowledged) AT(
+                              AT(DaemonStream, send_switch) AT(DaemonStream, receive_switch) AT(DaemonStream, send_next_base) AT(DaemonStream, send_next_capacity) AT(DaemonStream, receive_next_base) AT(DaemonStream, receive_next_capacity) AT(DaemonStream, send_most) AT(DaemonStream, octets_sent) AT(DaemonStream, octets_acknowledged) AT(
                                   DaemonStream, octets_received) AT(DaemonStream, retransmits) AT(DaemonStream, srtt_us)
                                   AT(DaemonStream, rttvar_us) AT(DaemonStream, min_rtt_us) AT(DaemonStream, rto_us)
                                       AT(DaemonStream, cwnd) AT(DaemonStream, ssthresh) AT(DaemonStream, mss)
@@ -44,7 +44,7 @@ std::string describe() {
                                                           TYPE(ClientStream) AT(ClientStream, committed)
                                                               AT(ClientStream, consumed) AT(ClientStream, want_writable)
                                                                   AT(ClientStream, requests)
-                                                                      AT(ClientStream, generation) TYPE(TouchWord)
+                                                                      AT(ClientStream, generation) AT(ClientStream, send_moves) AT(ClientStream, receive_moves) TYPE(TouchWord)
                                                                           const Geometry g{100, 8, 7, 1 << 20, 1 << 20};
   out << "geometry 100 streams, rings 2^8 and 2^7: streams at " << g.daemon_streams_at() << ", news at " << g.news_at()
       << ", daemon pages " << g.daemon_pages() << "; streams at " << g.client_streams_at() << ", touches at "
@@ -108,6 +108,6 @@ TEST_CASE("impossible geometries are refused") {
   CHECK_FALSE(with([](Geometry& g) { g.streams = 129; }));
   CHECK_FALSE(with([](Geometry& g) { g.news_ring_log2 = 7; }));
   CHECK_FALSE(with([](Geometry& g) { g.touch_ring_log2 = 32; }));
-  CHECK_FALSE(with([](Geometry& g) { g.send_arena = 4095; }));
+  CHECK_FALSE(with([](Geometry& g) { g.send_arena = 1023; }));
   CHECK_FALSE(with([](Geometry& g) { g.receive_arena = kMaxArena + kArenaGrain; }));
 }
