@@ -85,8 +85,8 @@ std::string destinations(const config::Flow& f) {
   for (const config::Destination& d : f.tcp.destinations) {
     const wire::Address& a = d.prefix.address;
     const std::uint32_t length = a.is_v4() ? d.prefix.length - 96u : d.prefix.length;
-    const std::string prefix = config::show_address(a) + "/" + std::to_string(length);
-    add((a.is_v4() ? prefix : "[" + prefix + "]") + ":" + std::to_string(d.ports.first) +
+    const std::string address = config::show_address(a);
+    add((a.is_v4() ? address : "[" + address + "]") + "/" + std::to_string(length) + ":" + std::to_string(d.ports.first) +
         (d.ports.last != d.ports.first ? "-" + std::to_string(d.ports.last) : ""));
   }
   return text;

@@ -32,6 +32,7 @@ std::size_t Streams::events(Instant now) {
   for (std::size_t n; (n = engine_.poll(batch_)) > 0; total += n)
     for (std::size_t i = 0; i < n; ++i) handle(now, batch_[i]);
   if (!pathless_.empty() && paths_.epoch() != paths_epoch_) retry_paths(now);
+  if (!resumes_.empty() && resume_step(now, resumes_.front())) resumes_.pop_front();
   if (accept_again_) accept_waiting(now);
   return total;
 }
@@ -48,11 +49,17 @@ void Streams::handle(Instant now, const atcp::Event& e) {
         engine_.abort(now, e.conn);  // it has no path yet, so nothing is sent
         return;
       }
+      if (passive && !reserve(e.conn, static_cast<std::uint32_t>(e.cookie & ~kListenerCookie))) {
+        drops_.add(wire::Drop::no_memory);
+        engine_.abort(now, e.conn);
+        return;
+      }
       path_wanted(now, e.conn, info.key, passive);
     }
   }
   if (e.cookie & kListenerCookie) {
     // What ends before it was accepted concerns nobody; its place in the queue is found empty at the next look.
+    if (e.what & atcp::Event::closed) unreserve(e.conn);
     if (e.what & atcp::Event::closed) accept_again_ = !unaccepted_.empty();
     else if (e.what & atcp::Event::established) arrived(now, e.conn, static_cast<std::uint32_t>(e.cookie & ~kListenerCookie));
     return;
@@ -65,6 +72,7 @@ void Streams::handle(Instant now, const atcp::Event& e) {
   std::uint32_t bits = 0;
   if (e.what & atcp::Event::established) {
     lane.set_state(s.ref, shm::StreamState::open, shm::CloseCode::none);
+    s.open = true;
     bits |= news::connected;
   }
   if (e.what & atcp::Event::delivered && e.delivered_to != s.delivered) {
@@ -75,11 +83,12 @@ void Streams::handle(Instant now, const atcp::Event& e) {
   if (e.what & atcp::Event::released && e.released_to != s.released) {
     s.released = e.released_to;
     lane.set_released(s.ref, s.released);
-    const std::uint64_t want = lane.want_writable(s.ref);
-    if (want != 0 && s.released >= want) bits |= news::writable;
+    const std::uint64_t want = s.held ? 0 : lane.want_writable(s.ref);
+    if (want != 0 && (s.released >= want || (s.send_grows && size_send_log(now, index, 0)))) bits |= news::writable;
   }
   if (e.what & atcp::Event::peer_fin) {
     lane.set_state(s.ref, shm::StreamState::peer_finished, shm::CloseCode::none);
+    s.peer_finished = true;
     bits |= news::peer_fin;
   }
   if (e.what & atcp::Event::closed) {
@@ -89,61 +98,87 @@ void Streams::handle(Instant now, const atcp::Event& e) {
     lane.set_state(s.ref, shm::StreamState::closed, s.code);
     bits |= news::closed;
   }
-  if (bits != 0 && !s.client_done) add_news(index, bits);
+  if (bits != 0 && !s.client_done && !s.held) add_news(index, bits);
   if (s.engine_done) free_if_done(index);
 }
 
 // ---- accepting --------------------------------------------------------------------------------------------------------
 
 // A connection was established by its peer. When no client has a stream and memory for it now, it waits for one that has;
-// its peer may send into the window that it was promised, and sends again what nobody could take.
+// its peer may send into the window that it was promised, and sends again what nobody could take. Of a flow without clients
+// (no_client: hold) as many wait as its backlog allows, for hold_for.
 void Streams::arrived(Instant now, atcp::ConnId conn, std::uint32_t flow) {
   if (accept(now, conn, flow)) return;
-  if (flows_[flow].lanes.empty() || unaccepted_.size() == unaccepted_.capacity()) {
+  const bool nobody = flows_[flow].lanes.empty();
+  if ((nobody && !may_hold(flow)) || unaccepted_.size() == unaccepted_.capacity()) {
     counters_.accepts_refused.add();
     engine_.abort(now, conn);
     return;
   }
-  counters_.accepts_delayed.add();
-  unaccepted_.push_back({conn, flow});
+  const Instant until = nobody ? now + specs_[flow].hold_for : Instant::never();
+  (nobody ? counters_.accepts_held : counters_.accepts_delayed).add();
+  flows_[flow].waiting += nobody ? 1 : 0;
+  unaccepted_.push_back({conn, flow, until});
+  expire_at(until);
 }
 
 void Streams::accept_waiting(Instant now) {
   accept_again_ = false;
   std::size_t kept = 0;
-  for (const Unaccepted& u : unaccepted_) {
-    atcp::Info info;
-    if (!engine_.info(u.conn, info)) continue;  // gone meanwhile
-    if (flows_[u.flow].lanes.empty()) {
-      counters_.accepts_refused.add();
-      engine_.abort(now, u.conn);
-    } else if (!accept(now, u.conn, u.flow)) {
+  for (Unaccepted u : unaccepted_) {
+    const bool held = !u.until.is_never();
+    if (still_waits(now, u))
       unaccepted_[kept++] = u;
-    }
+    else if (held)
+      --flows_[u.flow].waiting;
   }
   unaccepted_.resize(kept);
 }
 
-// The least loaded of the lanes that wait for the flow takes it. false: none can now.
+// false: it has a client now, or is gone, or has to go.
+bool Streams::still_waits(Instant now, Unaccepted& u) {
+  atcp::Info info;
+  if (!engine_.info(u.conn, info) || accept(now, u.conn, u.flow)) return false;
+  if (flows_[u.flow].lanes.empty() && u.until.is_never()) {  // the last client went while it waited for memory
+    if (!may_hold(u.flow)) {
+      counters_.accepts_refused.add();
+      engine_.abort(now, u.conn);
+      return false;
+    }
+    u.until = now + specs_[u.flow].hold_for;
+    ++flows_[u.flow].waiting;
+    expire_at(u.until);
+  }
+  if (u.until > now) return true;
+  counters_.accepts_expired.add();
+  engine_.abort(now, u.conn);
+  return false;
+}
+
+bool Streams::may_hold(std::uint32_t flow) const {
+  const FlowSpec& spec = specs_[flow];
+  return spec.no_client == NoClient::hold && (spec.backlog == 0 || flows_[flow].waiting < spec.backlog);
+}
+
+// The lane that has reserved its window takes it, or the least loaded of those that wait for the flow. false: none can now.
 bool Streams::accept(Instant now, atcp::ConnId conn, std::uint32_t flow) {
   const FlowSpec& spec = specs_[flow];
-  const auto& waiting = flows_[flow].lanes;
-  const auto load = [&](std::uint32_t a, std::uint32_t b) {
-    return lanes_[a].lane->stream_count() < lanes_[b].lane->stream_count();
-  };
-  const auto best = std::min_element(waiting.begin(), waiting.end(), load);
   atcp::Info info;
-  if (best == waiting.end() || free_.empty() || !engine_.info(conn, info)) return false;
-  LaneSlot& slot = lanes_[*best];
-  const auto ref = slot.lane->open_stream(spec.send_capacity, spec.receive_capacity,
-                                          {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0,
-                                           spec.params.acknowledge == atcp::Acknowledge::consumed});
+  if (flows_[flow].lanes.empty() || free_.empty() || !engine_.info(conn, info)) return false;
+  std::uint32_t lane = kNoStream;
+  const auto ref = open_for(conn, flow,
+                            {info.key.local, info.key.remote, info.key.local_port, info.key.remote_port, flow, 0,
+                             spec.params.acknowledge == atcp::Acknowledge::consumed, spec.send_capacity},
+                            info.receive_edge, lane);
   if (!ref) return false;
-  const std::uint32_t index = bind(now, conn, *best, *ref);
+  LaneSlot& slot = lanes_[lane];
+  const std::uint32_t index = bind(now, conn, flow, lane, *ref);
   engine_.attach(now, conn, index, slot.lane->receive_capacity(*ref));
   // The peer may have finished already: its FIN often comes right behind the handshake.
   const bool finished = info.state == atcp::State::close_wait;
   slot.lane->set_state(*ref, finished ? shm::StreamState::peer_finished : shm::StreamState::open, shm::CloseCode::none);
+  streams_[index].open = true;
+  streams_[index].peer_finished = finished;
   add_news(index, news::accepted | (finished ? news::peer_fin : 0));
   return true;
 }
@@ -172,7 +207,8 @@ bool Streams::flush_news(std::uint32_t index) {
     }
     return true;
   };
-  return tell(news::dialing, shm::News::dialing, s.correlation, 0) && tell(news::accepted, shm::News::accepted, 0, 0) &&
+  return tell(news::resumed, shm::News::resumed, 0, 0) && tell(news::dialing, shm::News::dialing, s.correlation, 0) &&
+         tell(news::accepted, shm::News::accepted, 0, 0) &&
          tell(news::connected, shm::News::connected, 0, 0) &&
          tell(news::data, shm::News::data, s.delivered, static_cast<std::uint64_t>(s.received_at.ns)) &&
          tell(news::peer_fin, shm::News::peer_fin, s.delivered, 0) &&
@@ -184,7 +220,7 @@ void Streams::flush(Instant now) {
   std::size_t kept = 0;
   for (const std::uint32_t index : news_) {
     Stream& s = streams_[index];
-    if (s.used && !s.client_done && !flush_news(index)) {
+    if (s.used && !s.client_done && !s.held && !flush_news(index)) {
       if (!s.delayed) counters_.news_delayed.add();
       s.delayed = true;
       news_[kept++] = index;

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Advertised windows are reservations within the quota of a client, as the kernel peer sees them."""
+import errno
+import os
+import resource
+import selectors
+import socket
+import subprocess
+import threading
+
+import pytest
+from daemon import connect_flow, listen_flow
+from helpers import attached, cat, finished, until
+from lab import ADDRESS
+
+CONNECTIONS = 10000
+QUOTA = 32 << 20
+AT_ONCE = 500  # connecting; below the flow's backlog
+OCTETS = 3000
+SND_WND = 228  # of struct tcp_info: what the peer's last segment left open
+
+
+def window(sock):
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SND_WND + 4)
+    return int.from_bytes(info[SND_WND:SND_WND + 4], "little")
+
+
+def peer_program(build):
+    return os.path.join(build, "tests", "bench", "netchan_peer")
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < CONNECTIONS + 200:
+        pytest.skip(f"needs {CONNECTIONS + 200} descriptors, may have {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def connect_all(lab, port, count):
+    """Non-blocking, AT_ONCE at a time."""
+    done, connecting = [], selectors.DefaultSelector()
+    while len(done) < count:
+        while len(connecting.get_map()) < AT_ONCE and len(done) + len(connecting.get_map()) < count:
+            sock = lab.socket("b", socket.AF_INET)
+            sock.setblocking(False)
+            assert sock.connect_ex((ADDRESS["a"], port)) == errno.EINPROGRESS
+            connecting.register(sock, selectors.EVENT_WRITE)
+        ready = connecting.select(20)
+        assert ready, f"nothing opens: {len(done)} of {count}"
+        for key, _ in ready:
+            assert key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            connecting.unregister(key.fileobj)
+            done.append(key.fileobj)
+    return done
+
+
+@pytest.mark.timeout(120)
+def test_10000_connections_of_one_client_all_progress_within_its_quota(netchand, build, lab, many_descriptors):
+    daemon = netchand([listen_flow("echo", 9000, backlog=1024)],
+                      memory={"per_client": f"{QUOTA >> 20}MiB", "streams_per_client": CONNECTIONS + 1})
+    echo = daemon.client([peer_program(build), "echo", "echo", "--count", CONNECTIONS + 1], stderr=subprocess.PIPE)
+    attached(daemon, 9000).close()  # one more, to see that it accepts
+    socks = connect_all(lab, 9000, CONNECTIONS)
+    promised = [sum(window(s) for s in socks)]
+    assert min(window(s) for s in socks) > 0  # nobody starves
+    assert promised[0] > QUOTA / 8  # what there is, is used
+
+    selector = selectors.DefaultSelector()
+    wanted, sent, got = {}, {}, {}
+    for n, sock in enumerate(socks):
+        wanted[sock] = (b"%05d." % n) * (OCTETS // 6)
+        sent[sock], got[sock] = 0, bytearray()
+        selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+    rounds = 0
+    while selector.get_map():
+        ready = selector.select(20)
+        assert ready, f"nothing moves; complete: {sum(len(got[s]) == len(wanted[s]) for s in socks)} of {CONNECTIONS}"
+        rounds += 1
+        if rounds % 20 == 0:
+            promised.append(sum(window(s) for s in socks))
+        for key, mask in ready:
+            sock = key.fileobj
+            if mask & selectors.EVENT_READ:
+                block = sock.recv(65536)
+                assert block, "the stream ended early"
+                got[sock] += block
+                if len(got[sock]) >= len(wanted[sock]):
+                    selector.unregister(sock)
+                    continue
+            if mask & selectors.EVENT_WRITE:
+                sent[sock] += sock.send(wanted[sock][sent[sock]:])
+                if sent[sock] == len(wanted[sock]):
+                    selector.modify(sock, selectors.EVENT_READ)
+    assert all(bytes(got[s]) == wanted[s] for s in socks)
+    promised.append(sum(window(s) for s in socks))
+    assert max(promised) <= QUOTA / 2, promised
+    page = daemon.metrics()
+    assert page.sum("netchan_worker_connections") >= CONNECTIONS  # all of them still open
+    assert page.sum("netchan_worker_receive_reserved_bytes") <= QUOTA / 2
+    assert page.sum("netchan_worker_send_reserved_bytes") <= QUOTA / 2
+    assert page.sum("netchan_worker_receive_promised_bytes") <= page.sum("netchan_worker_receive_reserved_bytes")
+    for sock in socks:
+        sock.close()
+    assert echo.wait(30) == 0
+    until(lambda: daemon.metrics().sum("netchan_worker_receive_reserved_bytes") == 0, words="memory does not come back")
+
+
+def test_one_connection_gets_the_whole_window(netchand, build, lab):
+    """Receiving: the window grows to receive_buffer while the application keeps up. Sending: as the log of what is unacknowledged."""
+    most = 512 << 10
+    daemon = netchand([listen_flow("in", 9000, receive_buffer="512KiB"), connect_flow("out", 7000, send_buffer="512KiB")])
+    sink = cat(daemon, build, "in")
+    with attached(daemon, 9000) as sock:
+        assert window(sock) <= 65536
+        block, largest = bytes(256 << 10), 0
+        for _ in range(2000):
+            sock.sendall(block)
+            largest = max(largest, window(sock))
+            if largest > most * 3 // 4:
+                break
+        assert largest > most * 3 // 4
+        sock.shutdown(socket.SHUT_WR)
+        finished(sink)
+
+    with lab.listen("b", (ADDRESS["b"], 7000)) as listener:
+        source = daemon.client([peer_program(build), "source", "out", "--size", "1400", "--seconds", "3"], stderr=subprocess.PIPE)
+        sock, _ = listener.accept()
+        received = []
+
+        def receive():
+            while block := sock.recv(1 << 18):
+                received.append(len(block))
+        reader = threading.Thread(target=receive)
+        reader.start()
+        until(lambda: daemon.metrics().sum("netchan_worker_send_reserved_bytes") >= most, words="the send log does not grow")
+        reader.join(30)
+        sock.close()
+        assert source.wait(20) == 0
+
+
+def test_without_a_stream_number_a_syn_waits_for_one(netchand, build, lab):
+    daemon = netchand([listen_flow("echo", 9000)], memory={"streams_per_client": 3})
+    daemon.client([peer_program(build), "echo", "echo", "--count", 10], stderr=subprocess.PIPE)
+    socks = [attached(daemon, 9000)] + [lab.connect("b", (ADDRESS["a"], 9000)) for _ in range(2)]
+    late = lab.socket("b", socket.AF_INET)
+    late.setblocking(False)
+    late.connect_ex((ADDRESS["a"], 9000))
+    until(lambda: daemon.metrics().sum("netchan_drops_total", reason="no_memory") >= 1, words="its SYN was not dropped")
+    socks[0].close()
+    late.setblocking(True)
+    late.settimeout(20)
+    late.sendall(b"at last")  # the kernel has sent its SYN again
+    assert late.recv(7, socket.MSG_WAITALL) == b"at last"
+    for sock in [late, *socks[1:]]:
+        sock.close()
