@@ -2,9 +2,9 @@
 //
 // netchan-cat: makes a flow stdin and stdout, as nc does with a socket.
 //
-//   netchan-cat [-k] [-d] [-s SOCKET] [-w SECONDS] [-v] FLOW
+//   netchan-cat [-k] [-d] [-s SOCKET] [-w SECONDS] [-c ADDRESS:PORT] [-v] FLOW
 //
-// A listening flow serves one connection (-k: one after the other, for ever), a connecting one dials. The end of stdin
+// A listening flow serves one connection (-k: one after the other, for ever), a connecting one dials (-c: that destination). The end of stdin
 // becomes a FIN, the peer's FIN the end of stdout; it ends when both have happened. Octets are copied once each way:
 // read() goes straight into the send log, write() comes straight out of the receive log.
 //
@@ -32,6 +32,7 @@ struct Options {
   const char* flow = nullptr;
   const char* socket = nullptr;
   int wait_ms = -1;
+  sockaddr_storage destination{};  // of -c; its family is 0 without
   bool keep = false, no_stdin = false, verbose = false;
 };
 
@@ -201,6 +202,38 @@ class Cat {
   int stdin_kind_ = -1;
 };
 
+// ADDRESS:PORT or [ADDRESS]:PORT, numbers only.
+bool parse_destination(const char* text, sockaddr_storage& to) {
+  const char* colon = std::strrchr(text, ':');
+  if (colon == nullptr) return false;
+  char* end = nullptr;
+  const unsigned long port = std::strtoul(colon + 1, &end, 10);
+  if (colon[1] == 0 || *end != 0 || port == 0 || port > 65535) return false;
+  const bool v6 = *text == '[' && colon[-1] == ']';
+  const std::size_t length = static_cast<std::size_t>(colon - text) - (v6 ? 2 : 0);
+  char address[INET6_ADDRSTRLEN]{};
+  if (length >= sizeof address) return false;
+  std::memcpy(address, text + (v6 ? 1 : 0), length);
+  if (v6) {
+    sockaddr_in6 a{};
+    a.sin6_family = AF_INET6;
+    a.sin6_port = htons(static_cast<std::uint16_t>(port));
+    std::memcpy(&to, &a, sizeof a);
+    return ::inet_pton(AF_INET6, address, &reinterpret_cast<sockaddr_in6&>(to).sin6_addr) == 1;
+  }
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = htons(static_cast<std::uint16_t>(port));
+  std::memcpy(&to, &a, sizeof a);
+  return ::inet_pton(AF_INET, address, &reinterpret_cast<sockaddr_in&>(to).sin_addr) == 1;
+}
+
+int dial(nc_flow* flow, nc_stream** stream, const Options& options) {
+  const auto* to = reinterpret_cast<const sockaddr*>(&options.destination);
+  return to->sa_family == 0 ? nc_dial_wait(flow, stream, options.wait_ms)
+                            : nc_dial_to_wait(flow, to, sizeof options.destination, stream, options.wait_ms);
+}
+
 void print_peer(const sockaddr_storage& peer) {
   char text[INET6_ADDRSTRLEN] = "?";
   std::uint16_t port = 0;
@@ -225,7 +258,7 @@ int serve(nc_channel* channel, nc_flow* flow, const Options& options) {
     sockaddr_storage peer{};
     const bool listener = nc_flow_is_listener(flow) != 0;
     const int status =
-        listener ? nc_accept_wait(flow, &stream, &peer, options.wait_ms) : nc_dial_wait(flow, &stream, options.wait_ms);
+        listener ? nc_accept_wait(flow, &stream, &peer, options.wait_ms) : dial(flow, &stream, options);
     if (status < 0) return report(options.flow, status, channel);
     if (options.verbose && listener) print_peer(peer);
     const bool last = !options.keep || !listener;
@@ -237,12 +270,13 @@ int serve(nc_channel* channel, nc_flow* flow, const Options& options) {
 
 int usage(const char* problem) {
   std::fprintf(stderr,
-               "%s%susage: netchan-cat [-k] [-d] [-s SOCKET] [-w SECONDS] [-v] FLOW\n"
+               "%s%susage: netchan-cat [-k] [-d] [-s SOCKET] [-w SECONDS] [-c ADDRESS:PORT] [-v] FLOW\n"
                "  -k  keep on: serve connections of a listening flow one after the other\n"
                "  -d  do not read stdin: the peer sees the end at once\n"
                "  -s  netchand's client socket (default $NETCHAN_SOCKET, else " NC_DEFAULT_SOCKET
                ")\n"
                "  -w  give up when no connection is there after so many seconds\n"
+               "  -c  connect to this destination of the flow instead of its own server\n"
                "  -v  say who connects\n",
                problem, *problem != 0 ? "\n" : "");
   return exit_usage;
@@ -252,7 +286,7 @@ int usage(const char* problem) {
 
 int main(int argc, char** argv) {
   Options options;
-  for (int o; (o = ::getopt(argc, argv, "kds:w:vh")) != -1;) {
+  for (int o; (o = ::getopt(argc, argv, "kds:w:c:vh")) != -1;) {
     char* end = nullptr;
     switch (o) {
       case 'k':
@@ -263,6 +297,9 @@ int main(int argc, char** argv) {
         break;
       case 's':
         options.socket = optarg;
+        break;
+      case 'c':
+        if (!parse_destination(optarg, options.destination)) return usage("-c wants ADDRESS:PORT, an IPv6 address in brackets");
         break;
       case 'v':
         options.verbose = true;

@@ -58,6 +58,12 @@ void take(nc_channel& c, const shm::MessageReader& message) {
         if ((*link)->correlation == correlation) return fail_dial(c, link, status);
       return;
     }
+    case shm::Message::resumed:
+      if (correlation != c.question) return;
+      c.answer = 0;
+      c.answer_streams = static_cast<std::uint32_t>(message.number(shm::Tag::streams));
+      say(c.error, message.text(shm::Tag::text));
+      return;
     case shm::Message::drain:
       c.pending |= 1u << NC_EVENT_DRAIN;
       return;

@@ -13,7 +13,7 @@ namespace netchan::client {
 #define X(name, c_name, number, sentence) static_assert(c_name == -(number));
 SHM_STATUSES(X)
 #undef X
-static_assert(NC_BUSY == -static_cast<int>(shm::kStatuses - 1),
+static_assert(NC_NO_SESSION == -static_cast<int>(shm::kStatuses - 1),
               "a status of netchan.h is missing in proto/shm/status.h");
 
 #define X(name, c_name) static_assert(c_name == static_cast<int>(shm::name));

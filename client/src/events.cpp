@@ -13,10 +13,11 @@ constexpr std::uint32_t bit(nc_event_kind kind) { return 1u << kind; }
 // Of a flow that is no longer attached, or without memory for it: the peer is told at once.
 void reject(Lane& lane, std::uint32_t number, std::uint32_t generation) {
   shm::ClientStream& line = lane.lines[number];
-  line.committed.store(0, std::memory_order_relaxed);
-  line.consumed.store(0, std::memory_order_relaxed);
+  const shm::DaemonStream& facts = lane.facts[number];
+  line.committed.store(facts.start_committed, std::memory_order_relaxed);
+  line.consumed.store(facts.start_consumed, std::memory_order_relaxed);
   line.want_writable.store(0, std::memory_order_relaxed);
-  line.requests.store(shm::request::abort, std::memory_order_relaxed);
+  line.requests.store(facts.start_requests | shm::request::abort, std::memory_order_relaxed);
   line.generation.store(generation, std::memory_order_release);
   // Not asked whether it is armed: if it is not, the daemon looks by itself, and ignores this.
   (void)lane.touches.push(number, generation);
@@ -38,6 +39,19 @@ void accepted(nc_channel& c, Lane& lane, std::uint32_t number, std::uint32_t gen
   *last = s;
 }
 
+// Only of flows that are attached: the daemon has looked, and nc_resume is not called while nc_attach waits.
+void resumed(nc_channel& c, Lane& lane, std::uint32_t number, std::uint32_t generation) {
+  nc_flow* flow = c.flows;
+  while (flow != nullptr && flow->number != lane.facts[number].flow) flow = flow->next;
+  nc_stream* s = flow == nullptr ? nullptr : static_cast<nc_stream*>(std::calloc(1, sizeof(nc_stream)));
+  if (s == nullptr) return reject(lane, number, generation);
+  s->channel = &c;
+  s->flow = flow;
+  bind(*s, lane, number, generation);
+  if ((s->requests & shm::request::shutdown) != 0) s->send_status = NC_CLOSED;
+  add_event(c, *s, NC_EVENT_RESUMED);
+}
+
 void dialing(nc_channel& c, Lane& lane, const shm::NewsEntry& entry) {
   nc_stream** link = &c.dials;
   while (*link != nullptr && (*link)->correlation != entry.position) link = &(*link)->dial_next;
@@ -54,6 +68,7 @@ void dialing(nc_channel& c, Lane& lane, const shm::NewsEntry& entry) {
 void handle(nc_channel& c, Lane& lane, const shm::NewsEntry& entry) {
   if (entry.stream >= lane.geometry.streams) return;
   if (entry.kind == shm::News::accepted) return accepted(c, lane, entry.stream, entry.generation);
+  if (entry.kind == shm::News::resumed) return resumed(c, lane, entry.stream, entry.generation);
   if (entry.kind == shm::News::dialing) return dialing(c, lane, entry);
   nc_stream* s = lane.streams[entry.stream];
   if (s == nullptr || s->generation != entry.generation) return;  // its handle is gone
@@ -132,7 +147,7 @@ void remove_source(nc_channel& c, Source& source) {
 
 int collect(nc_channel& c, nc_event* events, int capacity) {
   // Connected before readable, readable before closed.
-  static constexpr nc_event_kind kOrder[] = {NC_EVENT_CONNECTED, NC_EVENT_ACCEPTABLE, NC_EVENT_READABLE,
+  static constexpr nc_event_kind kOrder[] = {NC_EVENT_RESUMED,   NC_EVENT_CONNECTED, NC_EVENT_ACCEPTABLE, NC_EVENT_READABLE,
                                              NC_EVENT_WRITABLE, NC_EVENT_CLOSED};
   int n = 0;
   while (n < capacity && c.ready_first != nullptr) {

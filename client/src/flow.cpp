@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Flows: attaching them, and where streams come from: accepted or dialled.
+#include <netinet/in.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -11,8 +13,32 @@ using namespace netchan::client;
 
 namespace {
 
-// The deadline is for the question's way to the daemon only.
-int dial(nc_flow* flow, nc_stream** stream, Deadline deadline) {
+struct Remote {
+  shm::Octets16 address;
+  std::uint16_t port;
+};
+
+bool read_address(const sockaddr* given, socklen_t size, Remote& to) {
+  if (given == nullptr || size < sizeof given->sa_family) return false;
+  if (given->sa_family == AF_INET && size >= sizeof(sockaddr_in)) {
+    sockaddr_in v4;
+    std::memcpy(&v4, given, sizeof v4);
+    to.address = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    std::memcpy(to.address.data() + 12, &v4.sin_addr, 4);
+    to.port = ntohs(v4.sin_port);
+  } else if (given->sa_family == AF_INET6 && size >= sizeof(sockaddr_in6)) {
+    sockaddr_in6 v6;
+    std::memcpy(&v6, given, sizeof v6);
+    std::memcpy(to.address.data(), &v6.sin6_addr, 16);
+    to.port = ntohs(v6.sin6_port);
+  } else {
+    return false;
+  }
+  return to.port != 0;
+}
+
+// The deadline is for the question's way to the daemon only. `remote`: nullptr, the flow's own server.
+int dial(nc_flow* flow, const Remote* remote, nc_stream** stream, Deadline deadline) {
   if (flow == nullptr || stream == nullptr || flow->kind != shm::FlowKind::tcp_connect) return NC_INVALID;
   nc_channel& c = *flow->channel;
   if (c.gone != 0) return c.gone;
@@ -23,7 +49,9 @@ int dial(nc_flow* flow, nc_stream** stream, Deadline deadline) {
   s->send_status = NC_NOT_CONNECTED;
   s->correlation = ++c.correlations;
   shm::MessageWriter message(shm::Message::dial, s->correlation);
-  const int status = send_message(c, message.number(shm::Tag::flow_number, flow->number), deadline);
+  message.number(shm::Tag::flow_number, flow->number);
+  if (remote != nullptr) message.octets(shm::Tag::address, remote->address).number(shm::Tag::tcp_port, remote->port);
+  const int status = send_message(c, message, deadline);
   if (status != 0) {
     std::free(s);
     return status;
@@ -32,6 +60,26 @@ int dial(nc_flow* flow, nc_stream** stream, Deadline deadline) {
   c.dials = s;
   *stream = s;
   return 0;
+}
+
+int dial_wait(nc_flow* flow, const Remote* remote, nc_stream** stream, int timeout_ms) {
+  nc_stream* s = nullptr;
+  const Deadline deadline(timeout_ms);
+  int status = dial(flow, remote, &s, deadline);
+  if (status != 0) return status;
+  nc_channel& c = *flow->channel;
+  while (s->send_status == NC_NOT_CONNECTED && status == 0) status = progress(c, deadline);
+  if (status == 0) status = s->failure != 0 ? s->failure : s->closed ? NC_RESET : 0;
+  if (status != 0) {
+    if (s->closed && s->failure == 0) say(c.error, nc_close_reason_text(s->reason));
+    nc_abort(s);
+  } else {
+    s->pending &= ~(1u << NC_EVENT_CONNECTED);  // the caller has it by the return
+    if (s->pending == 0) remove_source(c, *s);
+    *stream = s;
+  }
+  settle(c);
+  return status;
 }
 
 }  // namespace
@@ -135,26 +183,20 @@ int nc_accept_wait(nc_flow* flow, nc_stream** stream, struct sockaddr_storage* p
   }
 }
 
-int nc_dial(nc_flow* flow, nc_stream** stream) { return dial(flow, stream, Deadline(0)); }
+int nc_dial(nc_flow* flow, nc_stream** stream) { return dial(flow, nullptr, stream, Deadline(0)); }
+
+int nc_dial_to(nc_flow* flow, const struct sockaddr* given, socklen_t size, nc_stream** stream) {
+  Remote remote;
+  return read_address(given, size, remote) ? dial(flow, &remote, stream, Deadline(0)) : static_cast<int>(NC_INVALID);
+}
 
 int nc_dial_wait(nc_flow* flow, nc_stream** stream, int timeout_ms) {
-  nc_stream* s = nullptr;
-  const Deadline deadline(timeout_ms);
-  int status = dial(flow, &s, deadline);
-  if (status != 0) return status;
-  nc_channel& c = *flow->channel;
-  while (s->send_status == NC_NOT_CONNECTED && status == 0) status = progress(c, deadline);
-  if (status == 0) status = s->failure != 0 ? s->failure : s->closed ? NC_RESET : 0;
-  if (status != 0) {
-    if (s->closed && s->failure == 0) say(c.error, nc_close_reason_text(s->reason));
-    nc_abort(s);
-  } else {
-    s->pending &= ~(1u << NC_EVENT_CONNECTED);  // the caller has it by the return
-    if (s->pending == 0) remove_source(c, *s);
-    *stream = s;
-  }
-  settle(c);
-  return status;
+  return dial_wait(flow, nullptr, stream, timeout_ms);
+}
+
+int nc_dial_to_wait(nc_flow* flow, const struct sockaddr* given, socklen_t size, nc_stream** stream, int timeout_ms) {
+  Remote remote;
+  return read_address(given, size, remote) ? dial_wait(flow, &remote, stream, timeout_ms) : static_cast<int>(NC_INVALID);
 }
 
 }  // extern "C"

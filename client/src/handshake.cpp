@@ -166,6 +166,7 @@ int shake_hands(nc_channel& c, const nc_channel_options& options, Deadline deadl
   if ((status = expect(c, shm::Message::welcome, octets, message, descriptors, deadline)) != 0) return status;
   const auto generation = static_cast<std::uint32_t>(message.number(shm::Tag::generation));
   const std::uint64_t lanes = message.number(shm::Tag::lanes);
+  c.token = message.octets(shm::Tag::token);
   if (lanes == 0 || lanes > 1024) return broken(c, "netchand has an impossible number of workers");
   c.lanes = static_cast<Lane*>(std::calloc(lanes, sizeof(Lane)));
   if (c.lanes == nullptr) return NC_NO_MEMORY;

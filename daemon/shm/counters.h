@@ -21,6 +21,8 @@ namespace netchan::session {
   X(no_flow, "Attachments of flows that do not exist.")                                                              \
   X(dials, "Dials taken.")                                                                                           \
   X(dials_failed, "Dials answered with an error.")                                                                   \
+  X(resumes, "Sessions that took over streams held for an earlier one.")                                             \
+  X(resumes_refused, "Tokens refused: unknown, of another user, or of a session of which nothing is held.")          \
   X(throttled, "Times a user's commands were made to wait because they came too fast.")                              \
   X(descriptors_received, "Messages with descriptors, which nobody may send to the daemon.")                         \
   X(goodbyes, "Sessions ended by the client's goodbye.")                                                             \

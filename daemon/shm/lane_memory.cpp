@@ -34,14 +34,14 @@ UniqueFd make_memfd(const char* name) {
 
 // Makes, allocates, maps and seals one memfd; all pages are present, so nothing faults or fails later.
 bool make_region(const char* name, Writer writer, std::uint64_t size, UniqueFd& fd, Mapping& mapping,
-                 std::string& error) {
+                 std::string& error, bool daemon_writes = false) {
   const auto length = static_cast<off_t>(size);
   fd = make_memfd(name);
   if (!fd.valid()) return fail(error, "memfd_create");
   if (::fchmod(fd.get(), 0600) != 0) return fail(error, "fchmod of a memfd");  // others cannot reopen it through /proc
   if (::ftruncate(fd.get(), length) != 0) return fail(error, "ftruncate of a memfd");
   if (::fallocate(fd.get(), 0, 0, length) != 0) return fail(error, "fallocate of a memfd");
-  const int protection = writer == Writer::daemon ? PROT_READ | PROT_WRITE : PROT_READ;
+  const int protection = writer == Writer::daemon || daemon_writes ? PROT_READ | PROT_WRITE : PROT_READ;
   void* at = ::mmap(nullptr, size, protection, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
   if (at == MAP_FAILED) return fail(error, "mmap of a memfd");
   mapping = Mapping(static_cast<std::byte*>(at), size);
@@ -85,7 +85,7 @@ std::unique_ptr<LaneMemory> LaneMemory::make(const shm::Geometry& geometry, std:
                    error) ||
       !make_region("netchan-client-pages", Writer::client, geometry.client_pages(), m.client_pages_fd_, m.client_pages_,
                    error) ||
-      !make_region("netchan-send", Writer::client, geometry.send_arena, m.send_arena_fd_, m.send_arena_, error) ||
+      !make_region("netchan-send", Writer::client, geometry.send_arena, m.send_arena_fd_, m.send_arena_, error, true) ||
       !make_region("netchan-receive", Writer::daemon, geometry.receive_arena, m.receive_arena_fd_, m.receive_arena_,
                    error))
     return nullptr;

@@ -7,7 +7,10 @@
 //   daemon pages     rw      read-only             SHRINK GROW FUTURE_WRITE SEAL
 //   receive arena    rw      read-only             SHRINK GROW FUTURE_WRITE SEAL
 //   client pages     ro      read-write            SHRINK GROW            FUTURE_WRITE SEAL
-//   send arena       ro      read-write            SHRINK GROW            FUTURE_WRITE SEAL
+//   send arena       rw*     read-write            SHRINK GROW            FUTURE_WRITE SEAL
+//
+// * The daemon writes there only what a stream had committed in an earlier session and is not acknowledged yet, before the
+//   client knows of the stream (take_over); a mapping made for it only then would meet the seals.
 //
 // FUTURE_WRITE refuses writable mappings to come, write() and hole punching, for every holder of a descriptor. Holes
 // that a client punched before READY are filled again when it is sealed. After that the daemon keeps mappings only, no
@@ -66,6 +69,7 @@ class LaneMemory {
   const shm::ClientStream* client_streams() const;
   const shm::TouchWord* touches() const;
   Bytes send_arena() const { return {send_arena_.at(), send_arena_.size()}; }
+  MutableBytes send_arena_for_take_over() const { return {send_arena_.at(), send_arena_.size()}; }
   MutableBytes receive_arena() const { return {receive_arena_.at(), receive_arena_.size()}; }
   int doorbell() const { return doorbell_.get(); }
   int bell() const { return bell_.get(); }

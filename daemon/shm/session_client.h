@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// One connection of Sessions; private to sessions.cpp and session_commands.cpp.
+// One connection of Sessions; private to sessions.cpp, session_commands.cpp and session_resume.cpp.
 #pragma once
 
 #include <memory>
@@ -27,6 +27,10 @@ struct Sessions::Client {
   std::vector<bool> attached;                      // by flow
   bool paused = false;                             // its user's commands come too fast: not read for the moment
   bool finished = false;
+  shm::Octets16 token{};
+  std::uint64_t resume_question = 0;   // the correlation of its RESUME, 0: none is under way
+  std::uint32_t resume_answers = 0;    // of workers, that are still to come
+  ResumeCount resume_count;
   std::uint32_t watched = 0;  // epoll events
 };
 

@@ -19,7 +19,7 @@ constexpr int kCommandsATurn = 32;  // of one client, then the others have their
 constexpr int kLastWords = 4096;    // a dead client's socket holds fewer; it is not filled again
 
 bool is_command(shm::Message m) {
-  return m == shm::Message::attach || m == shm::Message::dial || m == shm::Message::detach;
+  return m == shm::Message::attach || m == shm::Message::dial || m == shm::Message::detach || m == shm::Message::resume;
 }
 
 // It goes into logs and status pages.
@@ -78,6 +78,7 @@ void Sessions::command(Client& client, const shm::MessageReader& message) {
     return finish_lie(client, shm::Violation::control_order);
   if (type == shm::Message::attach) return attach(client, message);
   if (type == shm::Message::dial) return dial(client, message);
+  if (type == shm::Message::resume) return resume(client, message);
   detach(client, message);
 }
 
@@ -105,7 +106,8 @@ void Sessions::hello(Client& client, const shm::MessageReader& message) {
 bool Sessions::hand_over_lanes(Client& client, std::string& error) {
   shm::MessageWriter welcome(shm::Message::welcome, 0);
   welcome.number(shm::Tag::abi, shm::kAbiMax).number(shm::Tag::generation, options_.generation);
-  send(client, welcome.number(shm::Tag::lanes, options_.lanes));
+  if (!make_token(client.token, error)) return false;
+  send(client, welcome.number(shm::Tag::lanes, options_.lanes).octets(shm::Tag::token, client.token));
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
     error = std::string("pipe: ") + std::strerror(errno);
@@ -150,7 +152,7 @@ void Sessions::ready(Client& client) {
   }
   --principals_[client.peer.uid].handshakes;
   client.state = Client::State::ready;
-  lanes_out_[client.id] = {client.peer.uid, options_.lanes, false};
+  lanes_out_[client.id] = {client.peer.uid, options_.lanes, false, client.token};
   counters_.sessions.add();
   counters_.clients.set(counters_.clients.get() + 1);
   counters_.lanes_out.set(counters_.lanes_out.get() + options_.lanes);
@@ -196,10 +198,15 @@ void Sessions::attach(Client& client, const shm::MessageReader& message) {
 
 void Sessions::dial(Client& client, const shm::MessageReader& message) {
   const std::uint64_t flow = message.number(shm::Tag::flow_number);
+  const std::uint64_t port = message.number(shm::Tag::tcp_port);
+  const bool elsewhere = message.has(shm::Tag::address);
+  if (elsewhere != message.has(shm::Tag::tcp_port) || (elsewhere && (port == 0 || port > 0xffff)))
+    return finish_lie(client, shm::Violation::control_malformed);
+  const DialTarget to{{message.octets(shm::Tag::address)}, static_cast<std::uint16_t>(port)};
   Reply reply{static_cast<int>(shm::Status::invalid), "a dial of a flow that this channel has not attached"};
   if (flow < flows_.size() && client.attached[flow]) {
     if (flows_[flow].kind == shm::FlowKind::tcp_connect)
-      reply = hooks_.dial(client.id, static_cast<std::uint32_t>(flow), message.correlation());
+      reply = hooks_.dial(client.id, static_cast<std::uint32_t>(flow), elsewhere ? &to : nullptr, message.correlation());
     else
       reply.text = "flow " + flows_[flow].name + " does not connect; it cannot be dialled";
   }

@@ -146,7 +146,8 @@ void Sessions::accept_one(UniqueFd socket, Instant now) {
     counters_.refused_limit.add();
     refuse(socket.get(), shm::Status::no_memory,
            "uid " + std::to_string(peer->uid) + " has " + std::to_string(principal.connections) + " clients, " +
-               std::to_string(principal.handshakes) + " of them in the handshake: that is the limit");
+               std::to_string(principal.handshakes) +
+               " of them in the handshake (sessions whose streams are held count too): that is the limit");
     return;
   }
   auto client = std::make_unique<Client>();
@@ -246,7 +247,8 @@ void Sessions::finish(Client& client, Ending ending) {
   const auto out = lanes_out_.find(client.id);
   out->second.client_gone = true;
   if (out->second.lanes == 0) lanes_back(client.id);
-  if (hooks_.gone) hooks_.gone(client.id, ending == Ending::goodbye);
+  if (hooks_.gone)
+    hooks_.gone(client.id, ending == Ending::goodbye, ending == Ending::goodbye || ending == Ending::death);
 }
 
 void Sessions::finish_lie(Client& client, shm::Violation violation) {
@@ -288,6 +290,7 @@ void Sessions::lane_returned(std::unique_ptr<Lane> lane) {
 void Sessions::lanes_back(std::uint64_t client) {
   const auto out = lanes_out_.find(client);
   --principals_[out->second.uid].connections;
+  remember_ended(out->second);
   lanes_out_.erase(out);
 }
 

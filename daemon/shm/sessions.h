@@ -8,12 +8,17 @@
 //   connect -> HELLO -> WELCOME, LANE..., BELL -> READY => lane_ready -> ATTACH, DIAL, DETACH ... -> GOODBYE or death
 //   => gone
 //
+// What a session leaves behind (streams whose flow says `on_client_exit: hold`) stays with the workers, its lanes are out and
+// charged to its user. Another session of that user that presents its token gets the streams by RESUME; the lanes come back
+// when nothing of theirs is held any more.
+//
 // Thread: main. Watch fd() for EPOLLIN and call dispatch(); call tick() at least when deadline() has come. Nothing
 // throws but the constructor (start-up errors: path, group, another daemon).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -48,14 +53,23 @@ struct Reply {
   std::string text;
 };
 
+struct DialTarget {
+  wire::Address address;
+  std::uint16_t port;
+};
+
 struct Hooks {
   std::function<void(std::uint32_t worker, std::unique_ptr<Lane>)> lane_ready;  // after READY, one call a lane
   std::function<Reply(std::uint64_t client, std::uint32_t flow)> attach;        // access was checked already
   std::function<void(std::uint64_t client, std::uint32_t flow)> detach;
   // The worker answers by News::dialing, or the composition by dial_failed().
-  std::function<Reply(std::uint64_t client, std::uint32_t flow, std::uint64_t correlation)> dial;
-  // Exactly once for each client whose lanes were handed out: the composition makes the workers retire them.
-  std::function<void(std::uint64_t client, bool goodbye)> gone;
+  // `to`: nullptr, or which of the flow's destinations.
+  std::function<Reply(std::uint64_t client, std::uint32_t flow, const DialTarget* to, std::uint64_t correlation)> dial;
+  // Exactly once for each client whose lanes were handed out: the composition makes the workers retire them. `hold`: what its
+  // flows want held may be; false after a lie.
+  std::function<void(std::uint64_t client, bool goodbye, bool hold)> gone;
+  // Each worker answers by resumed(). Access was checked: `from` is gone and was the same user's.
+  std::function<void(std::uint64_t from, std::uint64_t client)> resume;
 };
 
 struct ClientView {
@@ -82,6 +96,7 @@ class Sessions {
   void lane_returned(std::unique_ptr<Lane>);       // back from its worker: unmapped here
   void end(std::uint64_t client, shm::Violation);  // a worker saw a lie
   void dial_failed(std::uint64_t client, std::uint64_t correlation, const Reply&);  // what hooks.dial had accepted
+  void resumed(std::uint64_t client, const ResumeCount&);  // a worker's answer to hooks.resume
   void drain();    // tells everyone that the daemon is about to stop
   void end_all();  // tells everyone that it has; `gone` for each
 
@@ -97,10 +112,16 @@ class Sessions {
     std::uint64_t tokens = 0;  // commands that may be taken now
     Instant refilled;
   };
+  using Token = shm::Octets16;
   struct LanesOut {  // of one client
     uid_t uid;
     std::uint32_t lanes;
     bool client_gone;
+    Token token;
+  };
+  struct Ended {  // a session of which nothing is left: to tell a late token from one that never was
+    uid_t uid;
+    Token token;
   };
   enum class Ending { goodbye, death, refused, violation, daemon };
 
@@ -125,6 +146,12 @@ class Sessions {
   void attach(Client&, const shm::MessageReader&);
   void dial(Client&, const shm::MessageReader&);
   void detach(Client&, const shm::MessageReader&);
+  // session_resume.cpp: what one leaves to another
+  static bool make_token(Token&, std::string& error);
+  static bool same(const Token&, const Token&);  // in constant time
+  void resume(Client&, const shm::MessageReader&);
+  void remember_ended(const LanesOut&);
+
   void send(Client&, shm::MessageWriter&, std::vector<UniqueFd> = {});
   void send_error(Client&, std::uint64_t correlation, const Reply&);
 
@@ -138,6 +165,7 @@ class Sessions {
   std::vector<std::unique_ptr<Client>> finished_;  // freed when nobody can be using them
   std::unordered_map<uid_t, Principal> principals_;
   std::unordered_map<std::uint64_t, LanesOut> lanes_out_;
+  std::deque<Ended> ended_;  // the last kEnded
   std::uint64_t next_id_ = 1;
   Instant lie_logged_{};
   SessionCounters counters_;

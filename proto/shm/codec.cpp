@@ -43,6 +43,12 @@ MessageWriter& MessageWriter::text(Tag tag, std::string_view value) {
   return *this;
 }
 
+MessageWriter& MessageWriter::octets(Tag tag, Octets16 value) {
+  CHECK(kTagSizes[static_cast<std::size_t>(tag)] == value.size());
+  put(tag, value.data(), value.size());
+  return *this;
+}
+
 Bytes MessageWriter::finish() {
   const MessageRule& rule = kMessageRules[static_cast<std::size_t>(type_)];
   CHECK((rule.required & ~present_) == 0);
@@ -93,6 +99,13 @@ std::uint64_t MessageReader::number(Tag tag) const {
 std::string_view MessageReader::text(Tag tag) const {
   const Bytes value = values_[static_cast<std::size_t>(tag)];
   return {reinterpret_cast<const char*>(value.data()), value.size()};
+}
+
+Octets16 MessageReader::octets(Tag tag) const {
+  const Bytes value = values_[static_cast<std::size_t>(tag)];
+  Octets16 octets{};
+  if (value.size() == octets.size()) std::memcpy(octets.data(), value.data(), octets.size());
+  return octets;
 }
 
 }  // namespace netchan::shm

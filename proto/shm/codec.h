@@ -14,12 +14,15 @@
 
 namespace netchan::shm {
 
+using Octets16 = std::array<std::uint8_t, 16>;  // an address, a token
+
 class MessageWriter {
  public:
   MessageWriter(Message, std::uint64_t correlation);
 
   MessageWriter& number(Tag, std::uint64_t);   // in the tag's width
   MessageWriter& text(Tag, std::string_view);  // cut to 255 octets
+  MessageWriter& octets(Tag, Octets16);
   Bytes finish();                              // valid as long as the writer
 
  private:
@@ -43,6 +46,7 @@ class MessageReader {
   bool has(Tag tag) const { return (present_ & tags(tag)) != 0; }
   std::uint64_t number(Tag) const;   // 0 when it is not there
   std::string_view text(Tag) const;  // empty when it is not there; no zero octet inside
+  Octets16 octets(Tag) const;        // zeros when it is not there
 
  private:
   Message type_ = Message::none;

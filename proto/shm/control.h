@@ -5,15 +5,17 @@
 //
 //   client                                     daemon
 //   HELLO   abi_min abi_max name          ->
-//                                         <-   WELCOME abi generation lanes
+//                                         <-   WELCOME abi generation lanes token
 //                                         <-   LANE    worker, geometry + 5 fds: daemon pages, client pages, send arena,
 //                                                      receive arena, doorbell eventfd            (once a lane)
 //                                         <-   BELL    + 1 fd: the pipe's read end               (once a channel)
 //   READY   (everything is mapped)        ->   seals FUTURE_WRITE on what the client writes
 //   ATTACH  flow                          ->
 //                                         <-   ATTACHED flow_number flow_kind    or    ERROR status text
-//   DIAL    flow_number                   ->   (answered by news `dialing` on one lane, or ERROR)
+//   DIAL    flow_number [address tcp_port] ->  (answered by news `dialing` on one lane, or ERROR)
 //   DETACH  flow_number                   ->
+//   RESUME  token                         ->   (of a session that has ended: its held streams of the flows attached here)
+//                                         <-   RESUMED streams [text]   (news `resumed` on their lanes)   or   ERROR
 //   GOODBYE                               ->   streams that were closed still finish; others are reset
 //                                         <-   DRAIN, GOODBYE status text
 //
@@ -29,7 +31,8 @@ namespace netchan::shm {
 inline constexpr std::size_t kMaxMessage = 4096;
 
 #define SHM_MESSAGES(X) \
-  X(hello) X(welcome) X(lane) X(bell) X(ready) X(attach) X(attached) X(dial) X(detach) X(error) X(drain) X(goodbye)
+  X(hello) X(welcome) X(lane) X(bell) X(ready) X(attach) X(attached) X(dial) X(detach) X(error) X(drain) X(goodbye) \
+  X(resume) X(resumed)
 
 enum class Message : std::uint16_t {
   none = 0,
@@ -38,11 +41,12 @@ enum class Message : std::uint16_t {
 #undef X
 };
 
-// Value sizes in octets; 0: a string, at most 255.
+// Value sizes in octets; 0: a string, at most 255; 16: plain octets. An address is IPv6's, or ::ffff:a.b.c.d. A token is 128
+// random bits: whoever knows it and has the uid may take what the session of that token left behind. It is in no log.
 #define SHM_TAGS(X)                                                                                             \
   X(abi_min, 4) X(abi_max, 4) X(abi, 4) X(name, 0) X(generation, 4) X(lanes, 4) X(worker, 4) X(streams, 4)      \
   X(news_ring_log2, 4) X(touch_ring_log2, 4) X(send_arena, 8) X(receive_arena, 8) X(flow, 0) X(flow_number, 4)  \
-  X(flow_kind, 4) X(status, 4) X(text, 0)
+  X(flow_kind, 4) X(status, 4) X(text, 0) X(address, 16) X(tcp_port, 4) X(token, 16)
 
 enum class Tag : std::uint16_t {
   none = 0,
@@ -79,7 +83,7 @@ inline constexpr std::size_t kLaneDescriptors = 5;
 inline constexpr MessageRule kMessageRules[] = {
     {},  // none
     /* hello    */ {Sender::client, 0, tags(Tag::abi_min, Tag::abi_max), tags(Tag::name)},
-    /* welcome  */ {Sender::daemon, 0, tags(Tag::abi, Tag::generation, Tag::lanes), 0},
+    /* welcome  */ {Sender::daemon, 0, tags(Tag::abi, Tag::generation, Tag::lanes, Tag::token), 0},
     /* lane     */ {Sender::daemon, kLaneDescriptors,
                     tags(Tag::worker, Tag::streams, Tag::news_ring_log2, Tag::touch_ring_log2, Tag::send_arena,
                          Tag::receive_arena), 0},
@@ -87,11 +91,13 @@ inline constexpr MessageRule kMessageRules[] = {
     /* ready    */ {Sender::client, 0, 0, 0},
     /* attach   */ {Sender::client, 0, tags(Tag::flow), 0},
     /* attached */ {Sender::daemon, 0, tags(Tag::flow_number, Tag::flow_kind), 0},
-    /* dial     */ {Sender::client, 0, tags(Tag::flow_number), 0},
+    /* dial     */ {Sender::client, 0, tags(Tag::flow_number), tags(Tag::address, Tag::tcp_port)},
     /* detach   */ {Sender::client, 0, tags(Tag::flow_number), 0},
     /* error    */ {Sender::daemon, 0, tags(Tag::status), tags(Tag::text)},
     /* drain    */ {Sender::daemon, 0, 0, 0},
     /* goodbye  */ {Sender::either, 0, 0, tags(Tag::status, Tag::text)},
+    /* resume   */ {Sender::client, 0, tags(Tag::token), 0},
+    /* resumed  */ {Sender::daemon, 0, tags(Tag::streams), tags(Tag::text)},
 };
 
 inline constexpr std::uint8_t kTagSizes[] = {0,
@@ -101,6 +107,6 @@ inline constexpr std::uint8_t kTagSizes[] = {0,
 };
 inline constexpr std::size_t kMessages = sizeof(kMessageRules) / sizeof(kMessageRules[0]);
 inline constexpr std::size_t kTags = sizeof(kTagSizes) / sizeof(kTagSizes[0]);
-static_assert(kMessages == static_cast<std::size_t>(Message::goodbye) + 1 && kTags <= 32);
+static_assert(kMessages == static_cast<std::size_t>(Message::resumed) + 1 && kTags <= 32);
 
 }  // namespace netchan::shm

@@ -21,14 +21,15 @@ namespace netchan::shm {
   X(reset, NC_RESET, 6, "the connection is gone; its reason is in nc_stream_info")                            \
   X(daemon_gone, NC_DAEMON_GONE, 7, "netchand has ended; close the channel and open a new one")               \
   X(invalid, NC_INVALID, 8, "an argument or a state in which this cannot be")                                 \
-  X(denied, NC_DENIED, 9, "the flow's `clients:` does not name this user")                                    \
+  X(denied, NC_DENIED, 9, "not allowed to this user, or no destination of the flow; nc_channel_error says it") \
   X(no_flow, NC_NO_FLOW, 10, "netchand has no flow of that name")                                             \
   X(no_memory, NC_NO_MEMORY, 11, "a limit or quota of this client is reached")                                \
   X(version, NC_VERSION, 12, "library and daemon have no ABI in common; install the same version of both")    \
   X(timeout, NC_TIMEOUT, 13, "the time given was over first")                                                 \
   X(violation, NC_VIOLATION, 14, "the daemon ended the session: this side broke the shared-memory contract")  \
   X(system, NC_SYSTEM, 15, "a system call failed; errno has the reason")                                      \
-  X(busy, NC_BUSY, 16, "the flow cannot serve now; nc_channel_error has the words")
+  X(busy, NC_BUSY, 16, "the flow cannot serve now; nc_channel_error has the words")                           \
+  X(no_session, NC_NO_SESSION, 17, "nothing is held for that token")
 
 enum class Status : std::uint32_t {
 #define X(name, c_name, number, sentence) name = number,
@@ -47,7 +48,7 @@ inline constexpr std::size_t kStatuses = sizeof(kStatusSentences) / sizeof(kStat
 #define X(name, c_name, number, sentence) && kStatusSentences[number] == kStatusSentences[static_cast<std::size_t>(Status::name)]
 static_assert(true SHM_STATUSES(X));
 #undef X
-static_assert(static_cast<std::size_t>(Status::busy) == kStatuses - 1);
+static_assert(static_cast<std::size_t>(Status::no_session) == kStatuses - 1);
 
 // For a number that came from elsewhere, of either sign.
 constexpr const char* sentence(std::int64_t status) {

@@ -10,6 +10,7 @@
 
 #include <netchan/netchan.h>
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -140,6 +141,16 @@ class Flow {
     detail::check(nc_dial(get(), &s), channel_);
     return Stream(s);
   }
+  Stream dial_to(const sockaddr* remote, socklen_t size) {  // the flow's server or one of its destinations
+    nc_stream* s = nullptr;
+    detail::check(nc_dial_to(get(), remote, size, &s), channel_);
+    return Stream(s);
+  }
+  Stream dial_to_wait(const sockaddr* remote, socklen_t size, int timeout_ms = -1) {
+    nc_stream* s = nullptr;
+    detail::check(nc_dial_to_wait(get(), remote, size, &s, timeout_ms), channel_);
+    return Stream(s);
+  }
   Stream dial_wait(int timeout_ms = -1) {
     nc_stream* s = nullptr;
     detail::check(nc_dial_wait(get(), &s, timeout_ms), channel_);
@@ -150,6 +161,8 @@ class Flow {
   std::unique_ptr<nc_flow, detail::Delete<nc_detach>> handle_;
   nc_channel* channel_ = nullptr;
 };
+
+using Token = std::array<unsigned char, NC_TOKEN_SIZE>;
 
 class Channel {
  public:
@@ -170,6 +183,16 @@ class Channel {
     nc_flow* f = nullptr;
     detail::check(nc_attach(get(), name.c_str(), &f), get());
     return Flow(f, get());
+  }
+  Token token() const {
+    Token t{};
+    detail::check(nc_channel_token(get(), t.data()), get());
+    return t;
+  }
+  // The number of streams that an earlier session left behind and this channel has now; each comes as NC_EVENT_RESUMED, and
+  // the caller takes the handle over.
+  std::size_t resume(const Token& t) {
+    return static_cast<std::size_t>(detail::check(nc_resume(get(), t.data()), get()));
   }
   // Fills the front of `events` and returns that part.
   std::span<nc_event> poll(std::span<nc_event> events, int timeout_ms) {

@@ -128,6 +128,59 @@ class EchoWorker : public Thread {
     back_(std::move(it->second.lane));
     lanes_.erase(it);
   }
+  // As a worker with `on_client_exit: hold`: nothing of the client is looked at any more, until another takes it over.
+  void hold(std::uint64_t client) {
+    const auto it = lanes_.find(client);
+    if (it == lanes_.end()) return;
+    for (auto s = it->second.streams.begin(); s != it->second.streams.end();) {
+      look(*it->second.lane, *s);  // its last words
+      if (s->requests <= shm::request::shutdown) {
+        ++s;
+        continue;
+      }
+      it->second.lane->close_stream(s->ref);
+      s = it->second.streams.erase(s);
+    }
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, it->second.lane->doorbell(), nullptr);
+    held_[client] = std::move(it->second);
+    lanes_.erase(it);
+    if (held_[client].streams.empty()) release(client);
+  }
+  void release(std::uint64_t client) {  // their time is over
+    const auto it = held_.find(client);
+    for (Echo& s : it->second.streams) it->second.lane->close_stream(s.ref);
+    back_(std::move(it->second.lane));
+    held_.erase(it);
+  }
+  session::ResumeCount resume(std::uint64_t from, std::uint64_t client) {
+    session::ResumeCount count;
+    const auto old = held_.find(from);
+    const auto to = lanes_.find(client);
+    if (old == held_.end() || to == lanes_.end()) return count;
+    auto& streams = old->second.streams;
+    for (auto s = streams.begin(); s != streams.end();) {
+      const auto ref = to->second.lane->take_over(*old->second.lane, s->ref, s->delivered);
+      if (!ref) {
+        ++count.no_memory;
+        ++s;
+        continue;
+      }
+      ++count.moved;
+      old->second.lane->close_stream(s->ref);
+      Echo& moved_one = to->second.streams.emplace_back(std::move(*s));
+      s = streams.erase(s);
+      moved_one.ref = *ref;
+      moved_one.resting = false;
+      moved_one.news.clear();
+      to->second.lane->set_state(*ref, shm::StreamState::open, shm::CloseCode::none);
+      moved_one.tell(shm::News::resumed, 0);
+      if (moved_one.delivered != moved_one.consumed) moved_one.tell(shm::News::data, moved_one.delivered);
+      if (moved_one.fin_told) moved_one.tell(shm::News::peer_fin, moved_one.delivered);
+      if (moved_one.ended) moved_one.tell(shm::News::closed, static_cast<std::uint64_t>(shm::CloseCode::graceful));
+    }
+    if (streams.empty()) release(from);
+    return count;
+  }
   // The peer of every stream of the client resets.
   void reset_streams(std::uint64_t client) {
     for (Echo& s : lanes_[client].streams) end(*lanes_[client].lane, s, shm::CloseCode::reset_by_peer);
@@ -283,6 +336,7 @@ class EchoWorker : public Thread {
       for (auto& [client, l] : lanes_) l.lane->set_need_wakeup(false);
     }
     while (!lanes_.empty()) retire(lanes_.begin()->first);
+    while (!held_.empty()) release(held_.begin()->first);
   }
 
   EchoOptions options_;
@@ -290,7 +344,7 @@ class EchoWorker : public Thread {
   std::function<void(std::unique_ptr<Lane>)> back_;
   std::function<void(std::uint64_t, shm::Violation)> lied_;
   UniqueFd epoll_;
-  std::map<std::uint64_t, LaneState> lanes_;
+  std::map<std::uint64_t, LaneState> lanes_, held_;
   std::uint16_t next_port_ = 40000;
   bool stop_ = false;
   std::thread thread_;
@@ -303,6 +357,7 @@ struct DaemonOptions {
                                             {"out", shm::FlowKind::tcp_connect, {}, {}, false},
                                             {"secret", shm::FlowKind::tcp_listen, {12345}, {}, false}};
   std::function<session::Reply(std::uint32_t flow)> dial;  // instead of a connection
+  bool hold = false;                                       // streams of a client that goes are held
 };
 
 class LoopbackDaemon {
@@ -328,7 +383,8 @@ class LoopbackDaemon {
       return session::Reply{};
     };
     hooks.detach = [](std::uint64_t, std::uint32_t) {};
-    hooks.dial = [this](std::uint64_t client, std::uint32_t flow, std::uint64_t correlation) {
+    hooks.dial = [this](std::uint64_t client, std::uint32_t flow, const session::DialTarget* to, std::uint64_t correlation) {
+      if (to != nullptr) dialled_to = *to;
       if (options_.dial) return options_.dial(flow);
       raw_->post([=, this] {
         if (raw_->open(client, flow, correlation, shm::News::dialing)) return;
@@ -338,9 +394,15 @@ class LoopbackDaemon {
       });
       return session::Reply{};
     };
-    hooks.gone = [this](std::uint64_t client, bool goodbye) {
+    hooks.gone = [this](std::uint64_t client, bool goodbye, bool hold) {
       ++(goodbye ? goodbyes : deaths);
-      raw_->post([this, client] { raw_->retire(client); });
+      raw_->post([this, client, hold] { hold && options_.hold ? raw_->hold(client) : raw_->retire(client); });
+    };
+    hooks.resume = [this](std::uint64_t from, std::uint64_t client) {
+      raw_->post([=, this] {
+        const session::ResumeCount count = raw_->resume(from, client);
+        main_.post([=, this] { sessions_->resumed(client, count); });
+      });
     };
     sessions_ = std::make_unique<session::Sessions>(options_.sessions, options_.flows, std::move(hooks));
     thread_ = std::thread([this] { run(); });
@@ -365,6 +427,7 @@ class LoopbackDaemon {
   }
 
   std::atomic<int> goodbyes{0}, deaths{0};
+  session::DialTarget dialled_to{};  // main's
 
  private:
   static DaemonOptions complete(DaemonOptions o) {
