@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// libFuzzer target, built with -Dfuzzers=true under clang: wire_fuzz tests/fuzz/corpus/wire
+// Frames: whatever is parsed is emitted, parsed again, and says the same (wire_case.h).
 #include <cstddef>
 #include <cstdint>
 
