@@ -106,6 +106,7 @@ void Interfaces::attach(Interface& i, const route::RouteView& view) {
   i.steering = std::make_unique<port::Steering>(name, device.ifindex, port_mode(i.entry->mode));
   i.ifindex = device.ifindex;
   i.checksum = rx_checksum(i.entry->rx_checksum, device);
+  i.covered = device.queues;
   i.running = true;
   i.verdicts = registry_.add_verdicts(name, [steering = i.steering.get()] { return steering->verdicts(); });
   for (auto& mailbox : mailboxes_) mailbox->send(worker::NewDevice{i.place, 0, i.ifindex});
@@ -235,6 +236,14 @@ bool Interfaces::filled(std::uint32_t worker, std::unique_ptr<port::Port> port) 
   }
   bound(*i, *q, std::move(port));
   const bool all = std::all_of(i->queues.begin(), i->queues.end(), [](const Queue& one) { return one.state == Queue::State::bound; });
+  if (all && i->queues.size() > i->covered) {
+    try {
+      i->steering->renew();
+      i->covered = i->queues.size();
+    } catch (const std::runtime_error& e) {
+      complain(*i, i->entry->name + ": " + e.what());
+    }
+  }
   if (i->serves || !all) return false;
   i->serves = true;
   i->said.clear();

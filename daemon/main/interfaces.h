@@ -72,6 +72,7 @@ class Interfaces {
     std::unique_ptr<port::Steering> steering;      // none: absent
     wire::RxChecksum checksum{};
     std::vector<Queue> queues;
+    std::size_t covered = 0;                       // queues that the program runs on
     bool serves = false;                           // flows are steered there
     bool running = true;                           // the link, as the log knows it
     std::string said;                              // the last complaint

@@ -77,6 +77,7 @@ void require_new(bool inserted, const char* what) {
 
 struct Steering::Loaded {
   std::unique_ptr<steer_bpf, CloseSkeleton> skeleton;
+  UniqueFd copy;  // of the program, by renew()
   AttachedHook hook;
   std::uint32_t program_id = 0;
 
@@ -128,6 +129,24 @@ Steering::Steering(const std::string& interface, std::uint32_t ifindex, Mode mod
 Steering::~Steering() = default;
 
 bool Steering::attached_generic() const { return loaded_->hook.generic; }
+void Steering::renew() {
+  const bpf_program* program = loaded_->skeleton->progs.steer;
+  bpf_prog_load_opts options{};
+  options.sz = sizeof options;
+  options.expected_attach_type = bpf_program__expected_attach_type(program);
+  options.prog_flags = bpf_program__flags(program) | BPF_F_XDP_HAS_FRAGS;  // its section's: xdp.frags
+  UniqueFd copy(bpf_prog_load(BPF_PROG_TYPE_XDP, bpf_program__name(program), "Dual BSD/GPL" /* as in steer.bpf.c */,
+                              bpf_program__insns(program), bpf_program__insn_cnt(program), &options));
+  bpf_link_update_opts update{};
+  update.sz = sizeof update;
+  bpf_prog_info info{};
+  std::uint32_t length = sizeof info;
+  if (copy.get() < 0 || bpf_link_update(link_fd(), copy.get(), &update) != 0)
+    throw std::runtime_error(std::string("renewing the XDP program: ") + std::strerror(errno));
+  loaded_->copy = std::move(copy);
+  if (bpf_obj_get_info_by_fd(loaded_->copy.get(), &info, &length) == 0) loaded_->program_id = info.id;
+}
+
 bool Steering::attached() const {
   bpf_link_info info{};
   std::uint32_t length = sizeof info;

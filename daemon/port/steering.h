@@ -29,6 +29,9 @@ class Steering {
   Steering& operator=(const Steering&) = delete;
 
   bool attached_generic() const;
+  // Puts a copy of the program in the place of the one that is there, without a gap: veth gives no program to queues that come
+  // later (`ethtool -L`), and takes the same program again for no change. Throws std::runtime_error.
+  void renew();
   bool attached() const;   // false: the device has vanished, which detached the program (BPF_OBJ_GET_INFO_BY_FD)
   int program_fd() const;  // BPF_PROG_TEST_RUN
   int link_fd() const;

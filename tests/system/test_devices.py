@@ -77,8 +77,8 @@ def exchange(daemon, build, folder, lab, flow_port=9000):
 @pytest.mark.lab(queues=QUEUES)
 def test_a_device_that_is_deleted_and_made_again_serves_again_and_leaves_nothing_behind(netchand, build, folder, lab):
     daemon = netchand([listen_flow("inbound", 9000), connect_flow("outbound", 7000)], cores=(0, 1))
+    fds = descriptors(daemon)  # no client yet
     exchange(daemon, build, folder, lab)
-    fds = descriptors(daemon)
     for _ in range(3):
         client = cat(daemon, build, "inbound", source="/dev/zero")
         with attached(daemon, 9000) as sock:
@@ -94,7 +94,7 @@ def test_a_device_that_is_deleted_and_made_again_serves_again_and_leaves_nothing
         exchange(daemon, build, folder, lab)
         conserved(daemon)
     assert len(programs(daemon)) == 1
-    assert descriptors(daemon) == fds
+    until(lambda: descriptors(daemon) == fds, words="descriptors are left behind")
     assert len(list(daemon.metrics().rows("netchan_port_mode"))) == QUEUES
     assert daemon.stop() == 0
     assert xdp_program(lab) is None
@@ -152,7 +152,11 @@ def test_queues_that_are_added_in_the_middle_of_a_transfer_get_sockets_and_lose_
                 assert queues(n).returncode == 0
                 until(lambda: len(list(daemon.metrics().rows("netchan_port_mode"))) == n, words="a queue without a socket")
             else:
-                lab.run("b", ["ethtool", "-L", INTERFACE["b"], "rx", 4, "tx", 4])  # and frames arrive on all of them
+                lab.run("b", ["ethtool", "-L", INTERFACE["b"], "rx", QUEUES, "tx", QUEUES])  # and frames arrive on all of them
+                others = [lab.connect("b", (ADDRESS["a"], 9000)) for _ in range(40)]  # refused by the kernel where no program runs
+                assert all(n > 0 for _, n in daemon.metrics().rows("netchan_port_rx_frames_total"))
+                for other in others:
+                    other.close()
                 assert queues(1).returncode != 0  # the kernel keeps queues that have sockets
             sender.join()
         sock.shutdown(1)
