@@ -16,12 +16,16 @@ class DaemonDied(Exception):
     pass
 
 
+def endpoint(address, port):
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def listen_flow(name, port, address=lab_module.ADDRESS["a"], **more):
-    return {"name": name, "tcp": {"listen": f"{address}:{port}", **more}}
+    return {"name": name, "tcp": {"listen": endpoint(address, port), **more}}
 
 
 def connect_flow(name, port, address=lab_module.ADDRESS["b"], local_ports="40000-40999", **more):
-    return {"name": name, "tcp": {"connect": f"{address}:{port}", "local_ports": local_ports, **more}}
+    return {"name": name, "tcp": {"connect": endpoint(address, port), "local_ports": local_ports, **more}}
 
 
 def flow_style(value):
@@ -30,6 +34,8 @@ def flow_style(value):
         return "{ " + ", ".join(f"{k}: {flow_style(v)}" for k, v in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(flow_style(v) for v in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
