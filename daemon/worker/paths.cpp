@@ -63,10 +63,12 @@ atcp::PathId Paths::find(const wire::FlowKey& key) {
     vlan = out->vlan;
   }
   const std::uint32_t route_mtu = hop->mtu;
+  std::uint32_t neighbour = kUnknown;  // known from an entry of another MTU: that one changed, and nobody has to wait
   for (std::uint32_t i = 0; i < entries_.size(); ++i) {
     const Entry& e = entries_[i];
-    if (e.ifindex == hop->ifindex && e.vlan == vlan && e.next_hop == hop->next_hop && e.route_mtu == route_mtu)
-      return e.port == PortMap::kNone ? atcp::PathId{} : atcp::PathId{i};
+    if (e.ifindex != hop->ifindex || e.next_hop != hop->next_hop) continue;
+    if (e.neighbour != kUnknown) neighbour = e.neighbour;
+    if (e.vlan == vlan && e.route_mtu == route_mtu) return e.port == PortMap::kNone ? atcp::PathId{} : atcp::PathId{i};
   }
   if (ports_.port_of(interface) == PortMap::kNone) return {};
   const std::uint32_t free = free_entry();
@@ -77,6 +79,7 @@ atcp::PathId Paths::find(const wire::FlowKey& key) {
   e.vlan = vlan;
   e.next_hop = hop->next_hop;
   e.route_mtu = route_mtu;
+  e.neighbour = neighbour;
   e.seen_version = neighbours_.version() - 1;
   fill(e);
   entries_[free] = e;

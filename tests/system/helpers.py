@@ -50,11 +50,11 @@ def finished(process, patience=60):
     assert process.returncode == 0, f"{process.args[-2:]} ended with {process.returncode}: {(words or b'').decode(errors='replace')}"
 
 
-def attached(daemon, flow_port, patience=10):
+def attached(daemon, flow_port, patience=10, address=ADDRESS["a"]):
     """Until a kernel peer's SYN to the flow's port is answered: before, nobody accepts and a SYN gets a reset."""
     def connects():
         try:
-            return daemon.lab.connect("b", (ADDRESS["a"], flow_port))
+            return daemon.lab.connect("b", (address, flow_port))
         except ConnectionRefusedError:
             return None
     return until(connects, patience, words=f"nobody accepts on {flow_port}")

@@ -22,6 +22,10 @@ SECOND_ADDRESS = {"a": "10.77.1.1", "b": "10.77.1.2"}
 SECOND_INTERFACE = {"a": "veth2", "b": "veth3"}
 
 
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 class Lab:
     """Use as a context manager: the namespaces are gone afterwards, however it ends."""
     _count = 0
@@ -79,13 +83,14 @@ class Lab:
             return socket.socket(family, kind, protocol)
 
     def connect(self, side, address, timeout=10):
-        s = self.socket(side)
+        s = self.socket(side, family(address[0]))
         s.settimeout(timeout)
-        s.connect(address)
+        host, _, scope = address[0].partition("%")  # of a link-local one, by number
+        s.connect((host, address[1], 0, int(scope)) if scope else address)
         return s
 
     def listen(self, side, address, backlog=1024, timeout=10):
-        s = self.socket(side)
+        s = self.socket(side, family(address[0]))
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.settimeout(timeout)
         s.bind(address)
