@@ -19,6 +19,22 @@ std::size_t write_ethernet(const wire::MacAddress& destination, const wire::MacA
 Paths::Paths(const route::NeighbourTable& neighbours, Mailbox& mailbox, const PortMap& ports, std::uint32_t largest)
     : neighbours_(neighbours), mailbox_(mailbox), ports_(ports), largest_(std::min<std::uint32_t>(largest, 65535)) {
   entries_.reserve(kMax);
+  buckets_.assign(kMax, kMax);
+}
+
+// Strangers can choose their addresses so that they share a chain: it is as long as the table then, and no longer.
+std::uint32_t Paths::bucket_of(std::uint32_t ifindex, const wire::Address& next_hop) {
+  std::uint64_t sum = ifindex;
+  for (const auto octet : next_hop.octets) sum = (sum ^ static_cast<std::uint64_t>(octet)) * 0x100000001b3;  // FNV-1a
+  return static_cast<std::uint32_t>(sum >> 20) % kMax;
+}
+
+void Paths::unlink(std::uint32_t entry) {
+  for (std::uint32_t* at = &buckets_[bucket_of(entries_[entry].ifindex, entries_[entry].next_hop)]; *at != kMax; at = &entries_[*at].next) {
+    if (*at != entry) continue;
+    *at = entries_[entry].next;
+    return;
+  }
 }
 
 void Paths::set_routes(std::shared_ptr<const route::RouteView> view) {
@@ -37,6 +53,7 @@ void Paths::fill(Entry& e) {
   e.port = ports_.port_of(e.interface);
   const route::Link* link = view_ ? view_->link(e.ifindex) : nullptr;
   if (link == nullptr) {  // for ever: a device that comes back has another number
+    unlink(static_cast<std::uint32_t>(&e - entries_.data()));
     e = Entry{};
     return;
   }
@@ -64,7 +81,8 @@ atcp::PathId Paths::find(const wire::FlowKey& key) {
   }
   const std::uint32_t route_mtu = hop->mtu;
   std::uint32_t neighbour = kUnknown;  // known from an entry of another MTU: that one changed, and nobody has to wait
-  for (std::uint32_t i = 0; i < entries_.size(); ++i) {
+  std::uint32_t& first = buckets_[bucket_of(hop->ifindex, hop->next_hop)];
+  for (std::uint32_t i = first; i != kMax; i = entries_[i].next) {
     const Entry& e = entries_[i];
     if (e.ifindex != hop->ifindex || e.next_hop != hop->next_hop) continue;
     if (e.neighbour != kUnknown) neighbour = e.neighbour;
@@ -73,7 +91,9 @@ atcp::PathId Paths::find(const wire::FlowKey& key) {
   if (ports_.port_of(interface) == PortMap::kNone) return {};
   const std::uint32_t free = free_entry();
   if (free == kMax || !mailbox_.report(Resolve{hop->ifindex, hop->next_hop})) return {};
-  Entry e;
+  Entry& e = entries_[free];
+  unlink(free);
+  e = Entry{};
   e.ifindex = hop->ifindex;
   e.interface = interface;
   e.vlan = vlan;
@@ -81,8 +101,9 @@ atcp::PathId Paths::find(const wire::FlowKey& key) {
   e.route_mtu = route_mtu;
   e.neighbour = neighbour;
   e.seen_version = neighbours_.version() - 1;
+  e.next = first;
+  first = free;
   fill(e);
-  entries_[free] = e;
   return {free};
 }
 

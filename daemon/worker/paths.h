@@ -67,12 +67,15 @@ class Paths {
     bool used = false;            // it was resolved once, so connections may name it
     Instant lost_at{};            // when it stopped being resolved
     wire::MacAddress destination{}, source{};
+    std::uint32_t next = kMax;    // in its bucket
   };
   static constexpr std::uint32_t kUnknown = 0xffffffff;
 
   Entry* refresh(atcp::PathId);
   void fill(Entry&);
   std::uint32_t free_entry();  // kMax: none
+  static std::uint32_t bucket_of(std::uint32_t ifindex, const wire::Address& next_hop);
+  void unlink(std::uint32_t entry);
 
   const route::NeighbourTable& neighbours_;
   Mailbox& mailbox_;
@@ -80,6 +83,7 @@ class Paths {
   const std::uint32_t largest_;
   std::shared_ptr<const route::RouteView> view_;
   std::vector<Entry> entries_;  // capacity kMax, never moved
+  std::vector<std::uint32_t> buckets_;  // first entry of each chain; kMax: none
   std::uint32_t changes_ = 0;
   std::uint32_t reuse_from_ = 0;
   Instant now_{};
