@@ -2,7 +2,7 @@
 //
 // Ethernet, 802.1Q, IPv4 (RFC 791) and IPv6 (RFC 8200) headers, parsed to host order and emitted back:
 // parse_x(emit_x(h)) gives h (tests/unit/wire, fuzz). Read: IPv4 with options, which are skipped. Never written or
-// accepted: options, fragments, IPv6 extension headers (the steering passes those to the kernel).
+// accepted: options, fragments, IPv6 extension headers (the steering drops those of owned keys, and passes the rest).
 //
 // For a segment that a worker finishes (SegmentPlan in proto/atcp/engine.h): emit_ip, emit_tcp behind it, then
 // store_partial_tcp_checksum. The IPv4 header checksum is complete then. The TCP checksum field holds the folded sum of
