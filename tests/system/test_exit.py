@@ -45,6 +45,10 @@ def counted(daemon, name):
     return daemon.metrics().sum(f"netchan_worker_{name}_total")
 
 
+def moved(daemon):
+    return counted(daemon, "octets_gathered") + counted(daemon, "octets_placed")
+
+
 def unacknowledged(sock):
     """What the kernel has of ours that the other side has not acknowledged (SIOCOUTQ)."""
     count = array.array("i", [0])
@@ -67,10 +71,13 @@ def test_a_client_that_is_killed_again_and_again_loses_and_repeats_nothing(netch
             client = exchange.start()
             sock, _ = server.accept()
     sock.settimeout(30)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
 
-    # The peer paces itself by these: a step of both files for each life.
+    # The peer takes a step for each life and then nothing, so that the client dies with both windows closed: octets in its send
+    # log that are not acknowledged, octets in its receive log that are not consumed.
     progress = [0, 0]
     allowed = threading.Semaphore(0)
+    stopped = threading.Semaphore(0)
     step = (megabytes << 20) // (rounds + 1)
     answer = []
 
@@ -85,6 +92,7 @@ def test_a_client_that_is_killed_again_and_again_loses_and_repeats_nothing(netch
         digest = hashlib.sha256()
         while block := sock.recv(1 << 16):
             if progress[1] // step != (progress[1] + len(block)) // step:
+                stopped.release()
                 allowed.acquire(timeout=30)
             digest.update(block)
             progress[1] += len(block)
@@ -94,12 +102,14 @@ def test_a_client_that_is_killed_again_and_again_loses_and_repeats_nothing(netch
         thread.start()
     for n in range(rounds):
         assert (b"resumed" if n else b"begins") in client.stderr.readline()
-        until(lambda n=n: progress[1] + (1 << 16) >= n * step + step // 2, patience=30, words=f"life {n} sends nothing")
+        if n:
+            allowed.release()
+        assert stopped.acquire(timeout=30), f"life {n} sends nothing"
+        until(lambda: moved(daemon) == moved(daemon), pause=0.05)  # until the windows are closed
         kill(client)
-        allowed.release()
         client = exchange.start()
     assert b"resumed" in client.stderr.readline()
-    allowed.release()
+    allowed.release(rounds)
     for thread in threads:
         thread.join()
     finished(client)

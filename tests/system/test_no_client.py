@@ -49,6 +49,7 @@ def test_hold_keeps_connections_for_the_first_client_and_promises_no_window_befo
             until(lambda turn=turn: waiting_connections(daemon) == turn + 1)
             placed = daemon.metrics().sum("netchan_worker_octets_placed_total")
             assert placed == turn * 5000
+            assert daemon.metrics().sum("netchan_drops_total", reason="not_attached") == 0  # its peer was allowed none
             source = folder / "answer"
             source.write_bytes(b"late")
             client = cat(daemon, build, "inbound", source=source, target=folder / "received")

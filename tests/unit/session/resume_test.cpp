@@ -84,7 +84,7 @@ void expect(nc_stream* s, std::span<const std::byte> octets) {
     REQUIRE(n > 0);
     got += static_cast<std::size_t>(n);
   }
-  CHECK(std::memcmp(in.data(), octets.data(), octets.size()) == 0);
+  REQUIRE(std::memcmp(in.data(), octets.data(), octets.size()) == 0);
 }
 
 }  // namespace
