@@ -152,8 +152,10 @@ void stalled(Core& e, Connection& c, Instant now) {
 
 void note_acknowledged(Connection& c, Instant now) {
   ReceiveSide& rcv = c.rcv;
-  if (c.acknowledgeable() != rcv.acknowledged) c.unread.since = now;
+  const bool news = c.acknowledgeable() != rcv.acknowledged;
   rcv.acknowledged = c.acknowledgeable();
+  if (!rcv.withholds) return;  // `unread` lies on a cold line
+  if (news) c.unread.since = now;
   if (c.unread.stamped_at > rcv.acknowledged) return;
   if (static_cast<std::int32_t>(c.unread.stamp - rcv.ts_recent) > 0) {
     rcv.ts_recent = c.unread.stamp;
