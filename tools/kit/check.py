@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The stages of tools/check, once the packages are there."""
 import argparse
+import glob
 import json
 import os
 import subprocess
@@ -130,6 +131,18 @@ def system_tests(results, name, *options, label="system tests"):
         results.add_junit(junit, label)
 
 
+def mutated(results, *options):
+    """The engine broken on purpose, in build/gcc."""
+    with results.stage("mutations"):
+        report = os.path.join(LOGS, "mutations.json")
+        if os.path.exists(report):
+            os.remove(report)
+        run([os.path.join(ROOT, "tools", "mutate"), "--report", report, *options], "mutations.log")
+        if not os.path.exists(report):
+            raise StageFailed(tail_of(os.path.join(LOGS, "mutations.log"), 20))
+        results.add_lints(report)
+
+
 def sanitized(results, name, wanted):
     """Builds and runs only what is wanted."""
     folder = os.path.join(BUILD, name)
@@ -141,7 +154,7 @@ def sanitized(results, name, wanted):
 
 
 def quick(results, room):
-    lint(results, ["text", "length", "rooms", "scripts"])
+    lint(results, ["text", "length", "rooms", "scripts", "mutants"])
     if room:
         for name in ("gcc", "asan"):
             sanitized(results, name, lambda test: room in test["name"].split("_") or room == test["name"])
@@ -152,13 +165,22 @@ def quick(results, room):
         system_tests(results, "gcc", "-m", "quick")
 
 
+def fuzzed(results, name):
+    """A minute of libFuzzer; the corpus was replayed by the ordinary tests."""
+    with results.stage(f"fuzz {name}"):
+        if run([os.path.join(ROOT, "tools", "fuzz"), name, "60"], f"fuzz-{name}.log"):
+            raise StageFailed(tail_of(os.path.join(LOGS, f"fuzz-{name}.log"), 20))
+        results.passed += 1
+
+
 def default(results, full):
-    lint(results, ["text", "length", "rooms", "scripts"])
+    lint(results, ["text", "length", "rooms", "scripts", "mutants"])
     if build(results, "gcc"):
         which = [] if full else ["--changed"]
         lint(results, ["symbols", "generated", "headers", "tidy"], "--build", os.path.join(BUILD, "gcc"), *which,
              label="lint of the build")
         meson_tests(results, "gcc")
+        mutated(results, *([] if full else ["--sample", "6"]))
         system_tests(results, "gcc")
     sanitized(results, "asan", lambda test: in_suites(test, ASAN_SUITES))
     sanitized(results, "tsan", lambda test: test["name"] in TSAN_TESTS or in_suites(test, ("tsan",)))
@@ -170,6 +192,8 @@ def default(results, full):
             system_tests(results, name, label=f"system tests {name}")
     if build(results, "asan"):  # all of it now: the daemon and libnetchan too
         system_tests(results, "asan", "-m", "not unsanitized", label="system tests asan")
+    for path in sorted(glob.glob(os.path.join(ROOT, "tests", "fuzz", "*_fuzz.cpp"))):
+        fuzzed(results, os.path.basename(path).removesuffix("_fuzz.cpp"))
     with results.stage("bare Debian root"):
         for command, status, words in bare_root.try_and_check(ROOT, os.path.join(BUILD, "bare-root"), LOGS):
             if status:

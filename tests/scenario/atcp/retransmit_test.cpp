@@ -110,6 +110,7 @@ TEST_CASE("a segment that was sent twice gives no sample (Karn)") {
     > P. 1:1001 ack 1
     +200ms
     > P. 1:1001 ack 1
+    +30ms
     < .  1 ack 1001
   )");
   CHECK(t.info().srtt == before);

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Rules that no ladder held until a mutation of them survived (tests/mutations).
+#include <doctest/doctest.h>
+
+#include "tests/scenario/atcp/ladder.h"
+
+namespace netchan::atcp::test {
+
+TEST_CASE("the 24 days of TS.Recent begin with each segment that renews it (RFC 7323 5.5)") {
+  Ladder t;
+  t.open("mss 1012, TS 100:0");
+  t.run(R"(
+    +1000000s
+    < P. 1:101 ack 1 <TS 300:0>
+    > .  1 ack 101
+    +1500000s                        # 29 days since the handshake, 17 since the last
+    < P. 101:201 ack 1 <TS 200:0>
+    > .  1 ack 101
+  )");
+  CHECK(t.drops(wire::Drop::paws) == 1);
+}
+
+TEST_CASE("a peer that speaks is not asked by keepalive") {
+  LadderOptions o;
+  o.params.keepalive = Duration::seconds(10);
+  Ladder t(o);
+  t.open();
+  t.run(R"(
+    +9s
+    < P. 1:101 ack 1
+    > .  1 ack 101
+    +9s
+    +1s
+    > .  0 ack 101
+    < .  101 ack 1
+  )");
+  CHECK(t.counters().keepalive_probes.get() == 1);
+}
+
+TEST_CASE("shutdown() in SYN-SENT with nothing to say ends the open, and tells nobody (RFC 9293 3.10.4)") {
+  Ladder t;
+  t.connect();
+  t.run("> S 0");
+  t.shutdown();
+  CHECK(t.reason() == CloseReason::reset_by_us);
+}
+
+TEST_CASE("TIME-WAIT begins anew with each repeated FIN (RFC 9293 3.10.7.4)") {
+  Ladder t;
+  t.open();
+  t.shutdown();
+  t.run(R"(
+    > F. 1 ack 1
+    < F. 1 ack 2
+    > .  2 ack 2
+    +50s
+    < F. 1 ack 2
+    > .  2 ack 2
+    +50s                # 100 s after the first, 50 s after the last: of 60 s
+    < F. 1 ack 2
+    > .  2 ack 2
+  )");
+}
+
+TEST_CASE("at the second timeout in a row SACK marks are forgotten (RFC 2018 8)") {
+  Ladder t;
+  t.open("mss 1000, sackOK");
+  t.commit(2000);
+  t.run(R"(
+    > .  1:1001 ack 1
+    > P. 1001:2001 ack 1
+    < .  1 ack 1 <sack 1001:2001>
+    +200ms
+    > .  1:1001 ack 1
+    +400ms
+    > .  1:1001 ack 1
+    < .  1 ack 1001              # it has thrown the other away
+    > P. 1001:2001 ack 1
+    < .  1 ack 2001
+  )");
+}
+
+}  // namespace netchan::atcp::test
