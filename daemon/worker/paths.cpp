@@ -26,7 +26,7 @@ Paths::Paths(const route::NeighbourTable& neighbours, Mailbox& mailbox, const Po
 std::uint32_t Paths::bucket_of(std::uint32_t ifindex, const wire::Address& next_hop) {
   std::uint64_t sum = ifindex;
   for (const auto octet : next_hop.octets) sum = (sum ^ static_cast<std::uint64_t>(octet)) * 0x100000001b3;  // FNV-1a
-  return static_cast<std::uint32_t>(sum >> 20) % kMax;
+  return static_cast<std::uint32_t>((sum * 0x9e3779b97f4a7c15) >> 52) % kMax;  // the last octets reach the high bits only so
 }
 
 void Paths::unlink(std::uint32_t entry) {
