@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Listen addresses that come late, go, and are several; destinations that are dialled."""
+import subprocess
 
 import pytest
 from daemon import endpoint, listen_flow
@@ -62,3 +63,15 @@ def test_one_address_and_port_on_two_interfaces_is_a_flow_each(netchand, build, 
         sock.shutdown(1)
         finished(left)
     serves(daemon, build, "right", SECOND_ADDRESS["a"])
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["sending", "idle"])
+def test_the_connections_of_an_address_that_is_taken_away_end_by_their_timers(netchand, build, lab, idle):
+    daemon = netchand([listen_flow("inbound", PORT, address=ADDRESS6["a"], user_timeout="2s", keepalive="1s")])
+    client = cat(daemon, build, "inbound", source=subprocess.PIPE if idle else "/dev/zero")
+    with attached(daemon, PORT, address=ADDRESS6["a"]) as sock:
+        if not idle:
+            sock.recv(1 << 16)
+        address(lab, "del", ADDRESS6["a"] + "/64", "-6")
+        assert client.wait(timeout=40) != 0
+        assert b"gone" in client.stderr.read()
