@@ -84,15 +84,18 @@ def test_a_dial_goes_on_to_the_worker_that_has_a_local_port_free(netchand, build
         dials(daemon, build, lab, "wide", 7001, 1)  # the turn is the other worker's now
         dials(daemon, build, lab, "narrow", 7000, 1)
         with lab.listen("b", (ADDRESS["b"], 7000)) as server:  # and with none free anywhere it fails
-            held = cat(daemon, build, "narrow", source=subprocess.PIPE)
+            held = cat(daemon, build, "narrow", source=subprocess.PIPE, target=subprocess.PIPE)
             sock, _ = server.accept()
             refused = cat(daemon, build, "narrow")
             _, words = refused.communicate(timeout=10)
             assert refused.returncode != 0 and b"local port" in words, words
-            sock.close()  # as in dials()
+            sock.shutdown(socket.SHUT_WR)  # first, as in dials()
+            assert held.stdout.read() == b""
             held.stdin.close()
             held.stdin = None
             held.wait(10)
+            assert sock.recv(1) == b""
+            sock.close()
 
 
 @pytest.mark.lab(queues=2, pairs=2)
