@@ -101,7 +101,7 @@ TEST_CASE("nothing is sent before the path is known") {
   spec.cookie = 1;
   spec.receive_capacity = 4096;
   const ConnId id = t.engine().connect(t.now(), spec).value();
-  CHECK_FALSE(t.engine().has_output(3));
+  for (std::uint32_t port = 0; port < 4; ++port) CHECK_FALSE(t.engine().has_output(port));
   t.engine().set_path(t.now(), id, {1}, 1500, 3);
   CHECK(t.engine().has_output(3));
   CHECK_FALSE(t.engine().has_output(2));

@@ -109,6 +109,10 @@ TEST_CASE("a SYN that opens nothing anyway costs no token") {
   CHECK(d.syn(1002));
   for (int i = 0; i < 20; ++i) CHECK_FALSE(d.syn(static_cast<std::uint16_t>(1003 + i), wire::Drop::listener_backlog));
   CHECK(d.syn(1001));  // nor does a repeated one
+  wire::Packet reset = d.packet(1001, wire::tcp_flag::rst);
+  reset.tcp.seq = TcpSeq(101);
+  d.give(reset);
+  CHECK(d.syn(1003));
   d.drain();
 }
 

@@ -81,4 +81,32 @@ TEST_CASE("at the second timeout in a row SACK marks are forgotten (RFC 2018 8)"
   )");
 }
 
+TEST_CASE("the timer of what was acknowledged does not hurry what follows (RFC 6298 5.2)") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.run("> P. 1:101 ack 1\n+100ms\n< . 1 ack 101");
+  t.commit(100);
+  t.run("> P. 101:201 ack 1\n+150ms\n< . 1 ack 201");
+}
+
+TEST_CASE("what goes out when a closed window opens is not watched with the back-off of its probes") {
+  Ladder t;
+  t.open("mss 1000", 1000);
+  t.commit(2000);
+  t.run(R"(
+    > .  1:1001 ack 1
+    < .  1 ack 1001 win 0
+    +200ms
+    > .  1000 ack 1
+    +400ms
+    > .  1000 ack 1
+    < .  1 ack 1001 win 1000
+    > P. 1001:2001 ack 1
+    +200ms
+    > P. 1001:2001 ack 1
+    < .  1 ack 2001
+  )");
+}
+
 }  // namespace netchan::atcp::test
