@@ -29,6 +29,7 @@ Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCou
 }
 
 void Streams::listen(std::uint32_t flow, std::uint32_t ifindex) {
+  if (ifindex == kNoDevice) return;  // flows of different interfaces may have one address and port: apart only there
   const FlowSpec& spec = specs_[flow];
   // A worker's share of what all workers together may do, rounded up.
   const auto share = [&](std::uint32_t of_all) { return (of_all + workers_ - 1) / workers_; };
