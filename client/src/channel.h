@@ -20,6 +20,7 @@
 #include "proto/base/bytes.h"
 #include "proto/shm/codec.h"
 #include "proto/shm/layout.h"
+#include "proto/shm/log.h"
 #include "proto/shm/news_ring.h"
 #include "proto/shm/touch_ring.h"
 
@@ -200,9 +201,32 @@ void take_send_move(nc_stream&);         // send_moves differs from the line's
 void take_receive_move(nc_stream&);
 void next_send_block(nc_stream&);        // `committed` has reached send_switch
 void next_receive_block(nc_stream&);
-void write_log(nc_stream&, Bytes from);  // at `committed`; there is room
-void read_log(const nc_stream&, MutableBytes to);                              // from `consumed`
-int log_places(nc_stream&, std::size_t size, nc_span (&places)[4]);  // of [consumed, +size)
+void write_across(nc_stream&, Bytes from);  // at `committed`, beyond send_switch; there is room
+void read_across(const nc_stream&, MutableBytes to);                     // from `consumed`, beyond receive_switch
+int places_across(nc_stream&, std::size_t size, nc_span (&places)[4]);  // of [consumed, +size), beyond receive_switch
+
+// Nearly always the log does not move, and one comparison says so: 3 ns less a call than in a function of their own.
+inline void write_log(nc_stream& s, Bytes from) {  // at `committed`; there is room
+  if (from.size() > s.send_switch - s.committed) [[unlikely]]
+    return write_across(s, from);
+  shm::copy_in(s.send_log.at, s.send_log.capacity, s.committed, from);
+}
+inline void read_log(const nc_stream& s, MutableBytes to) {  // from `consumed`
+  if (to.size() > s.receive_switch - s.consumed) [[unlikely]]
+    return read_across(s, to);
+  shm::copy_out(s.receive_log.at, s.receive_log.capacity, s.consumed, to);
+}
+inline int put_places(const Block<const std::byte>& log, std::uint64_t position, std::size_t size, nc_span* to) {
+  const shm::LogStretch where = shm::stretch(position, size, log.capacity);
+  to[0] = {log.at + where.first_at, where.first_size};
+  to[1] = {log.at, where.second_size};
+  return where.second_size == 0 ? 1 : 2;
+}
+inline int log_places(nc_stream& s, std::size_t size, nc_span (&places)[4]) {  // of [consumed, +size)
+  if (size > s.receive_switch - s.consumed) [[unlikely]]
+    return places_across(s, size, places);
+  return put_places(s.receive_log, s.consumed, size, places);
+}
 
 // stream.cpp
 void bind(nc_stream&, Lane&, std::uint32_t number, std::uint32_t generation);

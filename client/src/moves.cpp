@@ -19,14 +19,6 @@ Block<const std::byte> receive_block(const nc_stream& s, std::uint32_t base, std
   return {s.lane->receive_arena + std::uint64_t{base} * shm::kOffsetScale, capacity};
 }
 
-int put_places(const Block<const std::byte>& log, std::uint64_t position, std::size_t size, nc_span* to) {
-  const shm::LogStretch where = shm::stretch(position, size, log.capacity);
-  to[0] = {log.at + where.first_at, where.first_size};
-  if (where.second_size == 0) return 1;
-  to[1] = {log.at, where.second_size};
-  return 2;
-}
-
 }  // namespace
 
 // A move that is older than this client's first look is taken like any other.
@@ -73,33 +65,21 @@ void next_receive_block(nc_stream& s) {
   s.receive_switch = kNoSwitch;
 }
 
-void write_log(nc_stream& s, Bytes from) {
-  std::uint64_t position = s.committed;
-  if (from.size() > s.send_switch - position) [[unlikely]] {
-    const auto first = static_cast<std::size_t>(s.send_switch - position);
-    shm::copy_in(s.send_log.at, s.send_log.capacity, position, from.first(first));
-    from = from.subspan(first);
-    position = s.send_switch;
-    return shm::copy_in(s.send_next.at, s.send_next.capacity, position, from);
-  }
-  shm::copy_in(s.send_log.at, s.send_log.capacity, position, from);
+void write_across(nc_stream& s, Bytes from) {
+  const auto first = static_cast<std::size_t>(s.send_switch - s.committed);
+  shm::copy_in(s.send_log.at, s.send_log.capacity, s.committed, from.first(first));
+  shm::copy_in(s.send_next.at, s.send_next.capacity, s.send_switch, from.subspan(first));
 }
 
-void read_log(const nc_stream& s, MutableBytes to) {
-  std::uint64_t position = s.consumed;
-  if (to.size() > s.receive_switch - position) [[unlikely]] {
-    const auto first = static_cast<std::size_t>(s.receive_switch - position);
-    shm::copy_out(s.receive_log.at, s.receive_log.capacity, position, to.first(first));
-    return shm::copy_out(s.receive_next.at, s.receive_next.capacity, s.receive_switch, to.subspan(first));
-  }
-  shm::copy_out(s.receive_log.at, s.receive_log.capacity, position, to);
+void read_across(const nc_stream& s, MutableBytes to) {
+  const auto first = static_cast<std::size_t>(s.receive_switch - s.consumed);
+  shm::copy_out(s.receive_log.at, s.receive_log.capacity, s.consumed, to.first(first));
+  shm::copy_out(s.receive_next.at, s.receive_next.capacity, s.receive_switch, to.subspan(first));
 }
 
 // At most two: when there are more (a log that moves and wraps), all but the first are copied together. A caller that waits
 // for a whole message before it consumes would wait for ever for what it is not shown.
-int log_places(nc_stream& s, std::size_t size, nc_span (&places)[4]) {
-  if (size <= s.receive_switch - s.consumed) [[likely]]
-    return put_places(s.receive_log, s.consumed, size, places);
+int places_across(nc_stream& s, std::size_t size, nc_span (&places)[4]) {
   const auto first = static_cast<std::size_t>(s.receive_switch - s.consumed);
   int n = put_places(s.receive_log, s.consumed, first, places);
   n += put_places(s.receive_next, s.receive_switch, size - first, places + n);

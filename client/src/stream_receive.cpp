@@ -55,7 +55,7 @@ int nc_peek(nc_stream* s, nc_span spans[2]) {
   nc_span places[4];
   const int n = log_places(*s, static_cast<std::size_t>(there), places);
   spans[0] = places[0];
-  spans[1] = n > 1 ? places[1] : nc_span{s->receive_log.at, 0};
+  spans[1] = places[1];
   return n;
 }
 
