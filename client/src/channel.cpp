@@ -64,7 +64,7 @@ int nc_channel_open(const nc_channel_options* given, nc_channel** channel) {
       shake_hands(*c, options, Deadline(options.timeout_ms == 0 ? kDefaultTimeoutMs : options.timeout_ms));
   if (status != 0) {
     const int error = errno;
-    say(open_error, c->error[0] != 0 ? c->error : nc_strerror(status));
+    say(open_error(), c->error[0] != 0 ? c->error : nc_strerror(status));
     free_channel(c);
     errno = error;
     return status;

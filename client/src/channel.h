@@ -168,7 +168,8 @@ struct Deadline {   // of a call with a timeout in milliseconds; -1: none, 0: at
 // errors.cpp
 void say(char (&to)[256], std::string_view text);
 void say_system(char (&to)[256], const char* what);  // keeps errno
-extern constinit thread_local char open_error[256];  // of the last nc_channel_open in this thread
+using OpenError = char[256];
+OpenError& open_error();  // of the last nc_channel_open in this thread
 
 // handshake.cpp; status
 int shake_hands(nc_channel&, const nc_channel_options&, Deadline);

@@ -32,7 +32,10 @@ X(StreamState::peer_finished, NC_STREAM_PEER_FINISHED)
 X(StreamState::closed, NC_STREAM_CLOSED)
 #undef X
 
-constinit thread_local char open_error[256];
+OpenError& open_error() {
+  static constinit thread_local OpenError words{};
+  return words;
+}
 
 void say(char (&to)[256], std::string_view text) {
   const std::size_t size = text.size() < sizeof to ? text.size() : sizeof to - 1;
@@ -56,7 +59,7 @@ const char* nc_strerror(int status) { return netchan::shm::sentence(status); }
 const char* nc_version(void) { return NETCHAN_VERSION; }
 
 const char* nc_channel_error(const nc_channel* channel) {
-  return channel != nullptr ? channel->error : netchan::client::open_error;
+  return channel != nullptr ? channel->error : netchan::client::open_error();
 }
 
 const char* nc_close_reason_text(int reason) {

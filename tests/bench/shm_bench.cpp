@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <vector>
 
 #include "daemon/base/thread.h"
@@ -149,10 +150,7 @@ double call_ns(std::size_t size) {
   return rounds[rounds.size() / 2];
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const double seconds = argc > 1 ? std::atof(argv[1]) : 1;
+void run(double seconds) {
   std::printf("{\n");
   for (const std::size_t size : {std::size_t{16}, std::size_t{64}, std::size_t{1024}}) {
     std::printf("  \"send_%zu_messages_per_s\": %.0f,\n", size, send_rate(size, seconds));
@@ -162,4 +160,15 @@ int main(int argc, char** argv) {
   const Latency spinning = echo_latency(true, seconds), sleeping = echo_latency(false, seconds);
   std::printf("  \"echo_64_spinning_us\": {\"p50\": %.2f, \"p99\": %.2f},\n", spinning.p50, spinning.p99);
   std::printf("  \"echo_64_sleeping_us\": {\"p50\": %.2f, \"p99\": %.2f}\n}\n", sleeping.p50, sleeping.p99);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(argc > 1 ? std::atof(argv[1]) : 1);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "shm_bench: %s\n", e.what());
+    return 1;
+  }
 }

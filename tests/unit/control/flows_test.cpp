@@ -221,7 +221,8 @@ TEST_CASE("destinations: local ports from any remote end, wherever routes lead; 
   CHECK(dial("fd00:5::9", 443)->local == at("fd00:5::2"));
   CHECK(dial("10.9.0.9", 7000)->remote_port == 7000);
   CHECK(h.flows->dial_key(0, h.view, why)->remote == at("10.9.0.9"));
-  for (const auto& [to, port] : {std::pair{"10.200.1.1", 7100}, {"10.200.1.1", 6999}, {"11.0.0.1", 7000}, {"fd01::1", 443}, {"fd00:5::9", 7000}}) {
+  for (const auto& [host, port] : {std::pair{"10.200.1.1", 7100}, {"10.200.1.1", 6999}, {"11.0.0.1", 7000}, {"fd01::1", 443}, {"fd00:5::9", 7000}}) {
+    const char* const to = host;
     CAPTURE(to);
     CHECK_FALSE(dial(to, static_cast<std::uint16_t>(port)).has_value());
     CHECK(why.find("not among its destinations") != std::string::npos);

@@ -17,6 +17,12 @@ namespace {
 
 std::vector<std::byte> copy(Bytes b) { return {b.begin(), b.end()}; }
 
+Octets16 sixteen(unsigned seed) {
+  Octets16 octets{};
+  for (std::size_t i = 0; i < octets.size(); ++i) octets[i] = static_cast<std::uint8_t>(seed * 7 + i);
+  return octets;
+}
+
 // Every message with every tag it may have.
 std::vector<std::byte> full_message(Message type) {
   MessageWriter w(type, 77);
@@ -25,6 +31,8 @@ std::vector<std::byte> full_message(Message type) {
     if (((rule.required | rule.optional) & 1u << t) == 0) continue;
     if (kTagSizes[t] == 0)
       w.text(static_cast<Tag>(t), "flow" + std::to_string(t));
+    else if (kTagSizes[t] == 16)
+      w.octets(static_cast<Tag>(t), sixteen(t));
     else
       w.number(static_cast<Tag>(t), 1000 + t);
   }
@@ -52,6 +60,8 @@ TEST_CASE("every message with all its tags reads back") {
       CHECK(read->has(static_cast<Tag>(t)) == there);
       if (kTagSizes[t] == 0)
         CHECK(read->text(static_cast<Tag>(t)) == (there ? "flow" + std::to_string(t) : std::string()));
+      else if (kTagSizes[t] == 16)
+        CHECK(read->octets(static_cast<Tag>(t)) == (there ? sixteen(t) : Octets16{}));
       else
         CHECK(read->number(static_cast<Tag>(t)) == (there ? 1000 + t : 0));
     }
