@@ -82,7 +82,7 @@ TEST_CASE("no path MTU below 552 octets is believed (IPv6: path_mtu_test.cpp)") 
 
 TEST_CASE("a larger path MTU than ours is ignored") {
   Ladder t;
-  t.open("mss 1460");
+  t.open("mss 8960");
   t.commit(100);
   t.run("> P. 1:101 ack 1");
   t.icmp(3, 4, 1, 9000);

@@ -3,6 +3,8 @@
 // Rules that no ladder held until a mutation of them survived (tests/mutations).
 #include <doctest/doctest.h>
 
+#include <string>
+
 #include "tests/scenario/atcp/ladder.h"
 
 namespace netchan::atcp::test {
@@ -107,6 +109,50 @@ TEST_CASE("what goes out when a closed window opens is not watched with the back
     > P. 1001:2001 ack 1
     < .  1 ack 2001
   )");
+}
+
+TEST_CASE("more small segments do not put a delayed ACK off") {
+  Ladder t;
+  t.open();
+  int at = 1;
+  for (; at < 161; at += 10)
+    t.run("< P. " + std::to_string(at) + ":" + std::to_string(at + 10) + " ack 1\n> . 1 ack " + std::to_string(at + 10));
+  t.run(R"(
+    < P. 161:171 ack 1
+    +30ms
+    < P. 171:181 ack 1
+    +10ms
+    > .  1 ack 181
+  )");
+}
+
+TEST_CASE("release() in FIN-WAIT-2 begins the orphan's time") {
+  Ladder t;
+  t.open();
+  t.shutdown();
+  t.run("> F. 1 ack 1\n< . 1 ack 2\n+100s");
+  t.release();
+  t.run("+60s");
+  CHECK(t.reason() == CloseReason::timed_out);
+}
+
+TEST_CASE("a new segment does not put the timeout of the first one off (RFC 6298 5.1)") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.run("> P. 1:101 ack 1\n+150ms");
+  t.commit(100);
+  t.run("> P. 101:201 ack 1\n+50ms\n> . 1:101 ack 1\n> P. 101:201 ack 1\n< . 1 ack 201");
+}
+
+TEST_CASE("a reset that waits at a port is output of that port") {
+  Ladder t;
+  t.open();
+  t.abort();
+  CHECK(t.engine().has_output(3));
+  CHECK_FALSE(t.engine().has_output(2));
+  t.run("> R. 1 ack 1");
+  CHECK_FALSE(t.engine().has_output(3));
 }
 
 }  // namespace netchan::atcp::test
