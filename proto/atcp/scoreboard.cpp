@@ -52,8 +52,10 @@ bool SegmentPool::on_transmit(Scoreboard& board, Instant now, std::uint32_t leng
   return true;
 }
 
-void SegmentPool::on_retransmit(Scoreboard& board, std::uint32_t i, Instant now) {
+void SegmentPool::on_retransmit(Scoreboard& board, std::uint32_t i, Instant now, std::uint32_t mss) {
   SegmentRecord& record = records_[i];
+  record.flags &= static_cast<std::uint8_t>(~SegmentRecord::part);
+  if (octets_of(i, mss) < record.length) record.flags |= SegmentRecord::part;
   record.sent_at = now;
   record.order = ++board.transmissions;
   if (record.transmissions != 255) ++record.transmissions;
@@ -68,7 +70,8 @@ std::uint32_t SegmentPool::next_to_retransmit(Scoreboard& board, std::uint32_t m
   std::uint32_t i = board.retransmit_cursor;
   while ((records_[i].flags & (SegmentRecord::lost | SegmentRecord::again)) != SegmentRecord::lost) i = next(i);
   board.retransmit_cursor = i;
-  return fit(board, i, mss) ? i : kNoIndex;
+  fit(board, i, mss);  // or not: then a part of it goes out
+  return i;
 }
 
 std::uint32_t SegmentPool::first(Scoreboard& board, std::uint32_t mss) {
@@ -120,6 +123,11 @@ AckOutcome SegmentPool::on_cumulative_ack(Scoreboard& board, std::uint64_t ack, 
       record.position = ack;
       record.length -= octets;
       record.flags &= static_cast<std::uint8_t>(~SegmentRecord::syn);
+      if (record.has(SegmentRecord::part) && record.has(SegmentRecord::again)) {  // the rest is still to be sent
+        record.flags &= static_cast<std::uint8_t>(~(SegmentRecord::part | SegmentRecord::again));
+        board.again_octets -= record.length;
+        board.retransmit_cursor = i;
+      }
       break;
     }
     if (record.has(SegmentRecord::fin)) outcome.fin = true;

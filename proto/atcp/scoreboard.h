@@ -44,6 +44,7 @@ struct SegmentRecord {
     lost = 8,    // believed lost; counts in Scoreboard::lost_octets until it is sacked or acknowledged
     again = 16,  // retransmitted since it was marked lost: in flight once more
     push = 32,   // the caller's: PSH was set
+    part = 64,   // only its first octets went out again: too wide for the path, and no record free to cut it
   };
   std::uint64_t position = 0;
   Instant sent_at;           // of the last transmission
@@ -130,8 +131,10 @@ class SegmentPool {
   // (dynamic threshold), and the last kReserve-th of the pool is kept for cutting, so that new octets never starve a
   // repair.
   bool on_transmit(Scoreboard&, Instant now, std::uint32_t length, std::uint8_t flags = 0);
-  // Record i, returned by next_to_retransmit() or first(), goes out again.
-  void on_retransmit(Scoreboard&, std::uint32_t i, Instant now);
+  // Record i, returned by next_to_retransmit() or first(), goes out again: its first octets_of(i, mss). When that is not all of
+  // it, the rest waits again as soon as they are acknowledged.
+  void on_retransmit(Scoreboard&, std::uint32_t i, Instant now, std::uint32_t mss);
+  std::uint32_t octets_of(std::uint32_t i, std::uint32_t mss) const;  // what of record i one segment takes
 
   // The peer has everything before `ack`. una < ack <= nxt; otherwise nothing happens. A record that is acknowledged in
   // part is trimmed. Without SACK the anonymous octets shrink (RFC 6582). O(records released).
@@ -155,10 +158,10 @@ class SegmentPool {
   // The path takes at most `mss` octets of payload: whatever is larger got lost, also where it has been sent again. O(records).
   void on_too_big(Scoreboard&, std::uint32_t mss);
 
-  // The lowest record that is lost and not yet sent again, cut to at most `mss` octets; kNoIndex: none (or no record
-  // free to cut with). RFC 6675 NextSeg() rule (1). FIN counts as an octet.
+  // The lowest record that is lost and not yet sent again, cut to at most `mss` octets of payload if a record is free to cut
+  // with; kNoIndex: none. RFC 6675 NextSeg() rule (1).
   std::uint32_t next_to_retransmit(Scoreboard&, std::uint32_t mss);
-  // The oldest unacknowledged record, and the newest (tail probe), cut likewise; kNoIndex when empty or sacked.
+  // The oldest unacknowledged record, and the newest (tail probe), cut to `mss`; kNoIndex when empty, sacked, or not to be cut.
   std::uint32_t first(Scoreboard&, std::uint32_t mss);
   std::uint32_t last(Scoreboard&, std::uint32_t mss);
 

@@ -32,6 +32,12 @@ bool SegmentPool::fit(Scoreboard& board, std::uint32_t i, std::uint32_t mss) {
   return records_[i].length - syn - fin <= mss || cut(board, i, mss + syn);
 }
 
+std::uint32_t SegmentPool::octets_of(std::uint32_t i, std::uint32_t mss) const {
+  const std::uint32_t syn = records_[i].has(SegmentRecord::syn) ? 1 : 0;
+  const std::uint32_t fin = records_[i].has(SegmentRecord::fin) ? 1 : 0;
+  return records_[i].length - syn - fin <= mss ? records_[i].length : mss + syn;
+}
+
 // Record i keeps its first `length` octets, a new one behind it takes the rest. Totals do not change.
 bool SegmentPool::cut(Scoreboard& board, std::uint32_t i, std::uint32_t length) {
   SegmentRecord& record = records_[i];

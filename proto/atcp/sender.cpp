@@ -53,12 +53,13 @@ bool send_lost(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
   if (record == kNoIndex) return false;
   const SegmentRecord& segment = e.segments.record(record);
   // RFC 6675 5 (C): while cwnd - pipe allows a segment; the first of an episode goes in any case (4.3).
-  if (!c.snd.retransmit_now && c.board.pipe() + segment.length > c.congestion.cwnd) return false;
+  const std::uint32_t octets = e.segments.octets_of(record, c.snd.mss);
+  if (!c.snd.retransmit_now && c.board.pipe() + octets > c.congestion.cwnd) return false;
   c.snd.retransmit_now = false;
   const std::uint64_t position = segment.position;
-  const bool fin = c.snd.fin_sent && segment.end() > c.snd.committed;
-  const std::uint32_t length = segment.length - fin;
-  e.segments.on_retransmit(c.board, record, now);
+  const bool fin = c.snd.fin_sent && position + octets > c.snd.committed;
+  const std::uint32_t length = octets - fin;
+  e.segments.on_retransmit(c.board, record, now, c.snd.mss);
   put_data(e, c, now, position, length, fin, plan);
   ++c.retransmits;
   e.counters->retransmits.add();

@@ -47,7 +47,7 @@ struct Sender {
   std::int64_t again(std::uint32_t mss = kMss) {
     const std::uint32_t i = pool.next_to_retransmit(board, mss);
     if (i == kNoIndex) return -1;
-    pool.on_retransmit(board, i, now());
+    pool.on_retransmit(board, i, now(), mss);
     pool.check(board);
     return static_cast<std::int64_t>(pool.record(i).position);
   }
