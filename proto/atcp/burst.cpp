@@ -62,10 +62,10 @@ void arrives_without_connection(Core& e, Instant now, std::uint64_t hash, Segmen
   if (listener == kNoIndex || !may_reuse(old, p.tcp.seq, p.tcp.options.has_timestamps, p.tcp.options.timestamp)) {
     return arrives_in_time_wait(e, now, waiting, s);
   }
-  e.time_wait.erase(e.state->secret, waiting);
   syn_for_listener(e, now, listener, s);
   const std::uint32_t slot = e.slot_at(hash, p.key);
-  if (slot == kNoIndex) return;
+  if (slot == kNoIndex) return;  // a limit: the old incarnation's segments still need the entry
+  e.time_wait.erase(e.state->secret, waiting);
   // RFC 9293 3.6.1: the new incarnation's ISN lies beyond all that the old one sent.
   constexpr std::uint32_t kClear = 65537;  // Linux: an old window and a bit
   Connection& c = e.connections[slot];

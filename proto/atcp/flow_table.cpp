@@ -10,7 +10,7 @@
 namespace netchan::atcp {
 
 void FlowTable::lay_out(Arena& arena, std::uint32_t capacity) {
-  CHECK(capacity > 0 && capacity <= 1u << 30);
+  CHECK(capacity <= 1u << 30);
   capacity_ = capacity;
   const std::uint32_t cells = std::bit_ceil(capacity) * 2;  // a quarter to a half full at capacity
   mask_ = cells - 1;

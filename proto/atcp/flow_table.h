@@ -27,7 +27,7 @@ inline std::uint64_t flow_hash(const SipKey& secret, const wire::FlowKey& key) {
 
 class FlowTable {
  public:
-  void lay_out(Arena& arena, std::uint32_t capacity);  // room for `capacity` slots
+  void lay_out(Arena& arena, std::uint32_t capacity);  // room for `capacity` slots, or none
   void clear();
 
   void prefetch(std::uint64_t hash) const { __builtin_prefetch(&cells_[home(tag(hash))]); }
