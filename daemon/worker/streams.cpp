@@ -36,7 +36,7 @@ void Streams::listen(std::uint32_t flow, std::uint32_t ifindex) {
   for (wire::FlowKey local : spec.locals) {
     local.interface = ifindex;
     const auto listener = engine_.listen({local, kListenerCookie | flow, spec.params, spec.backlog, share(spec.syn_rate),
-                                          share(spec.max_connections)});
+                                          share(spec.max_connections), spec.receive_capacity});
     CHECK(listener);  // composition has sized the engine and refused duplicates
     flows_[flow].listeners.push_back(listener.value());
   }

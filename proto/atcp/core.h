@@ -41,6 +41,7 @@ struct Listener {
   std::uint32_t backlog = 0;          // at most so many of them
   std::uint32_t connections = 0;      // half-open and established
   std::uint32_t max_connections = 0;  // 0: no limit
+  std::uint32_t receive_capacity = 0;  // the largest of its connections; 0: unknown
   // The token bucket of syn_rate as one instant (ATM's GCRA): when the bucket will be full. Interval 0: no limit.
   Duration syn_interval{0}, syn_slack{0};
   Instant syn_full_at{};
@@ -134,6 +135,7 @@ void arrives_in_syn_sent(Core&, Connection&, Instant now, Segment&);
 void establish(Core&, Connection&, Instant now);  // our SYN has been acknowledged
 bool handshake_segment(Core&, Connection&, Instant now, SegmentPlan&);
 std::uint32_t find_listener(const Core&, const wire::FlowKey&);  // kNoIndex: none
+std::uint8_t window_shift(std::uint32_t capacity);               // with which the window field can name all of it
 void update_mss(Connection&);                                    // from path MTU, the peer's MSS and the options
 
 // ---- arrival.cpp: RFC 9293 3.10.7.4, the checks in their order ------------------------------------------------------

@@ -64,6 +64,7 @@ struct ListenSpec {
   std::uint32_t backlog = 0;  // its half-open connections; 0: as many as Limits.backlog, which is the most for any
   std::uint32_t syn_rate = 0;         // SYNs a second that may open a connection, with bursts of a tenth of that or 8; 0: no limit
   std::uint32_t max_connections = 0;  // at one time, half-open ones included, TIME-WAIT not; 0: no limit
+  std::uint32_t receive_capacity = 0;  // the largest that its connections will ever have: the window's scale; 0: up to 16 MiB
 };
 
 // What a SYN meets at a listener.

@@ -23,7 +23,7 @@ constexpr std::uint16_t kTcpHeader = 20, kTimestampOption = 12;
 constexpr std::uint16_t kDefaultMss4 = 536, kDefaultMss6 = 1220;  // RFC 9293 3.7.1: without the option
 // No MSS makes us send less than this a segment (Linux: TCP_MIN_SND_MSS; CVE-2019-11479 is about tiny ones).
 constexpr std::uint16_t kLeastMss = 48;
-constexpr std::uint8_t kPassiveShift = 8;  // a listener does not know its clients' logs yet: up to 16 MiB
+constexpr std::uint8_t kPassiveShift = 8;  // nobody knows how large the logs will be: up to 16 MiB
 // How many segments are acknowledged at once, so that the peer's slow start is not held up (Linux: TCP_MAX_QUICKACKS).
 constexpr std::uint8_t kQuickAcks = 16;
 
@@ -88,7 +88,7 @@ void syn_for_listener(Core& e, Instant now, std::uint32_t listener, Segment& s) 
   c.timestamps = l.params.timestamps;
   c.sack = l.params.sack;
   c.scaling = l.params.window_scaling;
-  c.rcv.shift = kPassiveShift;
+  c.rcv.shift = l.receive_capacity == 0 ? kPassiveShift : window_shift(l.receive_capacity);
   c.rcv.capacity = c.params.initial_window;
   c.rcv.edge = std::min<std::uint32_t>(c.params.initial_window, 65535);
   take_options(c, tcp, now);

@@ -8,6 +8,7 @@
 //   timeout        RFC 6298: all that is not sacked is lost; slow start sends it again over the scoreboard
 //
 // One loss episode ends when all that was in flight at its beginning (`recover`) is acknowledged, and costs cwnd once.
+#include <algorithm>
 #include <utility>
 
 #include "proto/atcp/core.h"
@@ -69,10 +70,9 @@ void settle(Core& e, Connection& c, Instant now) {
     e.stop_timer(c, Timer::life);
     watch_life(e, c, now);
   }
-  if (c.probing && c.usable_window() > 0) {  // the window is open again
-    c.probing = false;
+  if (c.probing && c.usable_window() > 0) {  // the window is open again, or by a sliver: then the timer still has to fire
     c.rtt.forget_back_off();
-    e.stop_timer(c, Timer::retransmit);
+    e.set_timer(c, Timer::retransmit, std::min(c.deadline(Timer::retransmit), now + c.rtt.rto(c.params)));
   }
   if (c.has_unsent() || c.board.lost_octets != c.board.again_octets) e.activate(c);
 }

@@ -13,13 +13,6 @@ namespace {
 
 constexpr std::uint32_t kLargestPlainWindow = 65535;
 
-// The smallest scale with which the window field can name all of `capacity` (RFC 7323 2.2: at most 14).
-std::uint8_t window_shift(std::uint32_t capacity) {
-  std::uint8_t shift = 0;
-  while (shift < 14 && capacity >> shift > kLargestPlainWindow) ++shift;
-  return shift;
-}
-
 // What names a listener: address and port, and an interface or none. A VLAN alone says nothing.
 wire::FlowKey listener_name(const wire::FlowKey& local) {
   wire::FlowKey name;
@@ -38,6 +31,13 @@ constexpr std::uint32_t kSynBurst = 8;  // SYNs that syn_rate lets through at on
 
 }  // namespace
 
+// The smallest scale with which the window field can name all of `capacity` (RFC 7323 2.2: at most 14).
+std::uint8_t window_shift(std::uint32_t capacity) {
+  std::uint8_t shift = 0;
+  while (shift < 14 && capacity >> shift > kLargestPlainWindow) ++shift;
+  return shift;
+}
+
 Result<ListenerId, OpenError> Engine::listen(const ListenSpec& spec) {
   Core& e = *core_;
   const wire::FlowKey name = listener_name(spec.local);
@@ -51,6 +51,7 @@ Result<ListenerId, OpenError> Engine::listen(const ListenSpec& spec) {
                        .params = spec.params,
                        .backlog = spec.backlog == 0 ? most : std::min(spec.backlog, most),
                        .max_connections = spec.max_connections,
+                       .receive_capacity = spec.receive_capacity,
                        .used = true};
   Listener& l = e.listeners[free];
   if (spec.syn_rate > 0) {

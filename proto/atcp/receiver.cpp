@@ -56,6 +56,14 @@ std::uint64_t worthwhile_step(const Connection& c) {
   return std::min<std::uint64_t>(c.rcv.capacity / 2, c.rcv.segment);
 }
 
+// Octets are free, but fewer than the field's unit: it says 0, and the peer waits. With a log of less than two units the
+// step above may never be reached; a unit is worth telling then.
+bool reopens(const Connection& c, std::uint64_t possible) {
+  const std::uint64_t unit = std::uint64_t{1} << c.rcv.shift;
+  return possible > c.rcv.edge && window_field(c) == 0 &&
+         possible - c.acknowledgeable() >= std::max(worthwhile_step(c), unit);
+}
+
 }  // namespace
 
 void payload_arrives(Core& e, Connection& c, Instant now, Segment& s, std::int32_t ahead) {
@@ -166,10 +174,14 @@ void note_acknowledged(Connection& c, Instant now) {
 
 void extend_edge(Connection& c) {
   const std::uint64_t possible = edge_possible(c);
-  if (possible >= c.rcv.edge + worthwhile_step(c)) c.rcv.edge = possible;
+  if (possible >= c.rcv.edge + worthwhile_step(c) || reopens(c, possible)) c.rcv.edge = possible;
 }
 
+// A log that is smaller than the field's unit (from 64 MiB of receive_buffer on) has to promise one, or nothing would ever
+// come: what does not fit is dropped and comes again.
 std::uint16_t window_field(const Connection& c) {
+  const std::uint64_t open = c.rcv.edge - c.acknowledgeable();
+  if (c.rcv.capacity >> c.rcv.shift == 0 && open > 0 && open >= worthwhile_step(c)) return 1;
   return static_cast<std::uint16_t>(std::min<std::uint64_t>((c.rcv.edge - c.acknowledgeable()) >> c.rcv.shift, 65535));
 }
 
@@ -180,7 +192,7 @@ void offer_window(Core& e, Connection& c) {
   const std::uint64_t possible = edge_possible(c);
   if (possible < c.rcv.edge) return;
   const std::uint64_t gain = possible - c.rcv.edge, open = c.rcv.edge - c.rcv.next;
-  if (gain >= worthwhile_step(c) && gain >= open) ack_now(e, c);
+  if ((gain >= worthwhile_step(c) && gain >= open) || reopens(c, possible)) ack_now(e, c);
 }
 
 bool wants_sack(const Connection& c) {

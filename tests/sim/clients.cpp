@@ -11,9 +11,7 @@ namespace netchan::sim {
 using atcp::Event;
 
 namespace {
-// What no daemon would go below: less than a segment is slow, and less than 512 octets cannot be told in a window field
-// scaled by 2^8.
-constexpr std::uint32_t kLeastCapacity = 2048;
+constexpr std::uint32_t kLeastCapacity = 1024;  // what no daemon goes below
 }  // namespace
 
 wire::FlowKey TcpHost::key_of(const End& end) const {

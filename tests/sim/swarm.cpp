@@ -108,10 +108,7 @@ HostSpec World::draw_host(std::size_t host) const {
   const auto few = [&](Fault f, std::uint32_t least, std::uint32_t most) {
     return least + stream(spec_.seed, f, host).below(most - least + 1);
   };
-  // A record wider than a path that got narrow is cut in two for its repetition, which needs a free one: with the pool
-  // used up by such records alone nothing would move until the user timeout.
-  const bool narrows = faults_.has(Fault::path_mtu) || faults_.has(Fault::link_mtu);
-  if (faults_.has(Fault::few_records) && !narrows) out.limits.segment_records = few(Fault::few_records, 2, 40);
+  if (faults_.has(Fault::few_records)) out.limits.segment_records = few(Fault::few_records, 2, 40);
   if (faults_.has(Fault::few_ranges)) out.limits.ranges = few(Fault::few_ranges, 1, 24);
   if (faults_.has(Fault::few_slots)) out.limits.connections = few(Fault::few_slots, 1, 3);
   if (faults_.has(Fault::few_replies)) out.limits.replies = 1;
@@ -124,6 +121,7 @@ HostSpec World::draw_host(std::size_t host) const {
     out.ring = out.chunks / 2;
   }
   if (faults_.has(Fault::short_backlog)) out.backlog = 1;
+  out.largest_log = (spec_.seed + host) % 2 == 0 ? 200'000 : 0;  // the window's scale: 2, or 8
 
   atcp::FlowParams& p = out.params;
   p.timestamps = r.below(3) != 0;

@@ -64,6 +64,7 @@ void TcpHost::listen() {
     spec.cookie = kListenerCookie;
     spec.params = spec_.params;
     spec.backlog = spec_.backlog;
+    spec.receive_capacity = spec_.largest_log;
     listeners_[i] = engine_->listen(spec).value();
   }
   set_answer(atcp::Answer::accept);

@@ -31,6 +31,7 @@ struct HostSpec {
   std::uint16_t mtu = 1500;
   std::uint32_t chunks = 1024, ring = 256;  // all, and how many of them may hold what has arrived
   std::uint32_t backlog = 0;
+  std::uint32_t largest_log = 0;  // as its listeners know it; 0: they do not
   Duration skew{0};                    // of its clock
   std::uint32_t restore_permille = 0;  // steps behind which the engine is restored elsewhere
   bool restores = false;               // stalls are a snapshot and a restore as well

@@ -73,6 +73,7 @@ void Ladder::listen() {
   spec.local = key();
   spec.cookie = kListenerCookie;
   spec.params = options.params;
+  spec.receive_capacity = options.listen_capacity;
   listener_ = engine_->listen(spec).value();
   engine_->set_answer(listener_, Answer::accept);
 }

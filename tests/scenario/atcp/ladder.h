@@ -56,6 +56,7 @@ struct LadderOptions {
                 .replies = 8};
   FlowParams params = default_params();
   std::uint32_t receive_capacity = 65536;
+  std::uint32_t listen_capacity = 0;  // ListenSpec::receive_capacity
   std::uint16_t mtu = 1500;
   bool ipv6 = false;
   bool attach = true;  // attach a passive connection as soon as it is established
