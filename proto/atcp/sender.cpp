@@ -80,12 +80,12 @@ std::uint32_t new_length(const Connection& c) {
 bool send_new(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
   if (!c.has_unsent()) return false;
   if (c.path_mtu < c.link_mtu) forget_path_mtu(c, now);
-  if (c.board.empty()) c.congestion.on_idle(now, now - c.snd.sent_at, c.rtt.rto(c.params));
   const std::uint32_t length = new_length(c);
   const std::uint64_t position = c.nxt();
   const bool fin = c.fin_pending() && length == c.unsent() && c.usable_window() > length;
   const std::uint32_t octets = length + fin;
   const std::uint32_t pipe = c.board.pipe();
+  const bool idle = c.board.empty();  // then cwnd is not asked
   const bool sent = octets > 0 && (pipe == 0 || pipe + octets <= c.congestion.cwnd) &&
                     e.segments.on_transmit(c.board, now, octets, fin ? SegmentRecord::fin : 0);
   if (!sent) {
@@ -96,6 +96,7 @@ bool send_new(Core& e, Connection& c, Instant now, SegmentPlan& plan) {
     }
     return false;
   }
+  if (idle) c.congestion.on_idle(now, now - c.snd.sent_at, c.rtt.rto(c.params));
   // Whoever answers in the ACK of what he was asked is interactive: the peer need not be acknowledged faster than that.
   if (c.acknowledgeable() != c.rcv.acknowledged) c.rcv.quick_acks = 0;
   c.snd.fin_sent = c.snd.fin_sent || fin;

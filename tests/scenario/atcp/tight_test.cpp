@@ -109,6 +109,33 @@ TEST_CASE("tight: a window open by a sliver only: each ACK that says so does not
   )");
 }
 
+TEST_CASE("tight: cwnd shrinks for the time in which nothing was sent, not for each ACK that opens the window by a sliver") {
+  Ladder t;
+  t.open("mss 1000");
+  for (std::uint32_t acknowledged = 1; acknowledged < 30'000;) {  // three round trips of slow start
+    const std::uint32_t all = acknowledged + t.info().cwnd;
+    t.commit(all - acknowledged);
+    t.discard_output();
+    for (; acknowledged < all; acknowledged += 1000) t.run("< . 1 ack " + std::to_string(acknowledged + 1000));
+  }
+  t.run("< . 1 ack 43001 win 0");
+  const std::uint32_t cwnd = t.info().cwnd;
+  REQUIRE(cwnd > 2 * 10'000);  // half of it is more than the restart window
+  t.commit(1000);
+  t.run(R"(
+    +200ms
+    > .  43000 ack 1
+    +50ms
+    < .  1 ack 43001 win 300
+    < .  1 ack 43001 win 300
+    < .  1 ack 43001 win 300
+    < .  1 ack 43001 win 65535
+    > P. 43001:44001 ack 1
+  )");
+  CHECK(t.info().cwnd == cwnd / 2);
+  t.run("< . 1 ack 44001");
+}
+
 TEST_CASE("tight: a smaller log takes nothing of the window back, nor does an ACK") {
   Ladder t;
   t.open();
