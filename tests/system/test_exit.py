@@ -241,3 +241,41 @@ def test_fin_is_a_reset_when_octets_were_not_read(netchand, build):
     client.send_signal(signal.SIGKILL)
     client.wait()
     assert reset_of(sock)
+
+
+@pytest.mark.lab(queues=2)
+def test_streams_of_both_workers_are_given_back(netchand, build, folder, lab):
+    """Dials go to the workers in turn, so each holds half of the streams; their frames come by either queue."""
+    count, size = 6, 1 << 20
+    daemon = netchand([held(connect_flow("orders", 7000, **SMALL))], cores=(0, 1))
+    command = [os.path.join(build, "tests", "system", "many_client"), "orders", folder / "token", count, "echo"]
+    sent = [random_file(folder / f"big-{n}", size >> 20, n + 1) for n in range(count)]
+    with lab.listen("b", (ADDRESS["b"], 7000)) as server:
+        client = daemon.client(command, stderr=subprocess.PIPE)
+        socks = [server.accept()[0] for _ in range(count)]
+    digests = [hashlib.sha256() for _ in socks]
+    senders = [threading.Thread(target=send_file, args=(sock, path)) for sock, path in zip(socks, sent)]
+    for sock in socks:
+        sock.settimeout(30)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+    for sender in senders:
+        sender.start()
+    for sock, digest in zip(socks, digests):
+        digest.update(sock.recv(size // 8, socket.MSG_WAITALL))
+    assert b"begins" in client.stderr.readline()
+    kill(client)
+    per_worker = {"0": count // 2, "1": count // 2}
+
+    def by_worker(name):
+        return {labels["worker"]: value for labels, value in daemon.metrics().rows(f"netchan_worker_{name}_total")}
+    until(lambda: by_worker("streams_held") == per_worker, words="not every worker holds its streams")
+    client = daemon.client(command, stderr=subprocess.PIPE)
+    for sock, digest in zip(socks, digests):
+        while block := sock.recv(1 << 18):
+            digest.update(block)
+        sock.close()
+    for sender in senders:
+        sender.join()
+    finished(client)
+    assert [d.hexdigest() for d in digests] == [sha256(path) for path in sent]
+    assert by_worker("streams_resumed") == per_worker

@@ -11,7 +11,7 @@ import struct
 import subprocess
 
 import pytest
-from daemon import listen_flow
+from daemon import connect_flow, listen_flow
 from helpers import cat, until
 from lab import ADDRESS
 
@@ -113,4 +113,36 @@ def test_segments_on_another_workers_queue_are_handed_off_and_none_is_lost(netch
             assert payload == b"and the answer"
             break
     peer.send(3, ACK)
+    client.kill()
+
+
+@pytest.mark.lab(queues=4)
+def test_a_dialled_connection_stays_where_it_was_dialled_and_its_segments_find_it(netchand, build, lab):
+    """Its local port is worker 0's (port mod workers). The answer comes by worker 1's queue, and what follows by any."""
+    daemon = netchand([connect_flow("outbound", 7000, address=PEER, local_ports="41000-41000")], cores=(0, 1))
+    peer = Peer(lab, build, 41000, local_port=7000)
+    client = cat(daemon, build, "outbound", source=subprocess.PIPE, target=subprocess.PIPE)
+    flags, _ = peer.receive()
+    assert flags & (SYN | ACK) == SYN
+    before = daemon.metrics()
+    peer.send(1, SYN | ACK)
+    peer.wait_for_ack()
+    sent = b""
+    for n in range(40):
+        part = b"%07d." % n * 100
+        peer.send((1, 0, 3, 2)[n % 4] if n < 20 else 1, ACK | PSH, part)
+        peer.wait_for_ack()
+        sent += part
+    assert client.stdout.read(len(sent)) == sent
+    client.stdin.write(b"and the answer")
+    client.stdin.flush()
+    payload = b""
+    while not payload:
+        _, payload = peer.receive()
+    assert payload == b"and the answer"
+    peer.send(3, ACK)
+    moved = daemon.metrics().since(before)
+    assert moved.sum("netchan_worker_handoffs_out_total", worker="1") >= 31
+    assert moved.sum("netchan_worker_handoffs_out_total", worker="0") == 0
+    assert moved.sum("netchan_worker_streams_opened_total", worker="1") == 0
     client.kill()
