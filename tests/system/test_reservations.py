@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Advertised windows are reservations within the quota of a client, as the kernel peer sees them."""
 import errno
+import json
 import os
 import resource
 import selectors
 import socket
+import struct
 import subprocess
 import threading
 
 import pytest
 from daemon import connect_flow, listen_flow
 from helpers import attached, cat, finished, until
-from lab import ADDRESS
+from lab import ADDRESS, INTERFACE
+from test_handoff import SYN, checksum
 
 CONNECTIONS = 10000
 QUOTA = 32 << 20
@@ -156,3 +159,121 @@ def test_without_a_stream_number_a_syn_waits_for_one(netchand, build, lab):
     assert late.recv(7, socket.MSG_WAITALL) == b"at last"
     for sock in [late, *socks[1:]]:
         sock.close()
+
+
+class Flood:
+    """SYNs of many source addresses that nobody has, so that nothing answers a SYN-ACK; from a thread of its own."""
+    SOURCES = [f"10.77.0.{n}" for n in range(100, 140)]
+
+    def __init__(self, lab, port):
+        mac = json.loads(lab.run("b", ["ip", "-j", "link", "show", INTERFACE["b"]]).stdout)[0]["address"]
+        lab.run("a", ["ip", "-batch", "-"], input="".join(
+            f"neigh replace {s} lladdr {mac} dev {INTERFACE['a']} nud permanent\n" for s in self.SOURCES))
+        self.socket = lab.socket("b", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.port, self.sent, self.over = port, 0, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        target = socket.inet_aton(ADDRESS["a"])
+        while not self.over.is_set():
+            source = socket.inet_aton(self.SOURCES[self.sent % len(self.SOURCES)])
+            tcp = struct.pack("!HHIIBBHHH", 1024 + self.sent % 60000, self.port, self.sent, 0, 5 << 4, SYN, 65535, 0, 0)
+            pseudo = source + target + struct.pack("!BBH", 0, 6, len(tcp))
+            tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
+            ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, source, target)
+            self.socket.sendto(ip + tcp, (ADDRESS["a"], 0))
+            self.sent += 1
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+        self.socket.close()
+
+
+def test_a_flood_of_syns_takes_an_eighth_and_gives_it_back(netchand, build, lab):
+    arena, largest, backlog, least = 2 << 20, 64 << 10, 128, 1 << 10
+    daemon = netchand([listen_flow("echo", 9000, backlog=backlog, receive_buffer="64KiB", connect_timeout="1s")],
+                      memory={"per_client": f"{2 * arena >> 20}MiB", "streams_per_client": 256})
+    daemon.client([peer_program(build), "echo", "echo", "--count", 3], stderr=subprocess.PIPE)
+
+    def reserved():
+        return daemon.metrics().sum("netchan_worker_receive_reserved_bytes")
+    with attached(daemon, 9000) as sock:
+        usual = window(sock)
+        until(lambda: reserved() >= usual)
+        before, most = reserved(), 0
+        flood = Flood(lab, 9000)
+        try:
+            until(lambda: daemon.metrics().sum("netchan_drops_total", reason="listener_backlog") > backlog, words="the backlog is never full")
+            for n in range(30):  # the stream that was there moves on
+                block = b"%07d." % n * 4096
+                sock.sendall(block)
+                got = b""
+                while len(got) < len(block):
+                    part = sock.recv(len(block) - len(got))
+                    assert part, "the stream ended early"
+                    got += part
+                assert got == block
+                most = max(most, reserved() - before)
+        finally:
+            flood.end()
+        # An eighth, the log that crosses it, and the least log for all others.
+        assert arena / 8 <= most <= arena / 8 + largest + backlog * least, most
+    until(lambda: reserved() == 0, words="the memory of half-open connections does not come back")
+    with lab.connect("b", (ADDRESS["a"], 9000)) as sock:
+        assert window(sock) == usual
+        sock.sendall(b"after the flood")
+        assert sock.recv(15) == b"after the flood"
+
+
+def test_an_idle_log_shrinks_when_others_are_denied(netchand, build, folder, lab):
+    """Its peer's promise is used up before its memory comes home; then the other stream grows to all that it may."""
+    most = 256 << 10
+    daemon = netchand([listen_flow("in", 9000, receive_buffer="256KiB")], memory={"per_client": "2176KiB", "streams_per_client": 8})
+    client = daemon.client([os.path.join(build, "tests", "system", "many_client"), "in", folder / "token", 3, "sink"], stderr=subprocess.PIPE)
+
+    def counted(name):
+        return daemon.metrics().sum(f"netchan_worker_{name}_total")
+    block = bytes(most)
+
+    def grown(*socks):
+        for sock in socks:
+            sock.sendall(block)
+        return all(window(s) > most * 3 // 4 for s in socks)
+    first = attached(daemon, 9000)
+    until(lambda: grown(first), pause=0)
+    second, third = (lab.connect("b", (ADDRESS["a"], 9000)) for _ in range(2))
+    until(lambda: grown(second), pause=0)
+
+    def denied():
+        grown(third)
+        return counted("log_growth_denied") > 0
+    until(denied, pause=0, words="there is memory for all three")
+    assert window(third) <= most * 3 // 4
+    assert counted("logs_shrunk") == 0
+
+    # The first is idle for longer and longer, while the third is denied; then it uses what it was promised.
+    rounds = 50
+
+    def shrunk():
+        nonlocal rounds
+        rounds *= 2
+        for _ in range(rounds):
+            grown(third)
+        for _ in range(most >> 13):
+            if trickle():
+                return True
+        return False
+
+    def trickle():  # slow enough that no log grows for it
+        first.sendall(bytes(8 << 10))
+        return counted("logs_shrunk") > 0
+    until(shrunk, pause=0, patience=30, words="the idle log does not shrink")
+    for _ in range(most >> 13):  # past the old promise: its old block is free
+        trickle()
+    assert window(first) < most * 3 // 4
+    until(lambda: grown(third), pause=0, patience=20, words="the third does not grow")
+    for sock in (first, second, third):
+        sock.close()
+    finished(client)
