@@ -49,6 +49,12 @@ constexpr std::uint32_t grown_for(const session::Room& room, std::uint32_t now, 
   return next > now && next <= room.spare() ? static_cast<std::uint32_t>(next) : now;
 }
 
+// For an idle receive log. Not below a quarter at a time: until it has moved, its client says what it has consumed in steps of an
+// eighth of the old capacity (consume_step), and a window smaller than such a step would close for good.
+constexpr std::uint32_t shrunk(const session::Room& room, std::uint32_t now, std::uint32_t most) {
+  return std::max(at_start(room, most), now / 4);
+}
+
 // Receiving, asked each time that the application has taken half a log, this time within `took`. Either that was fast (Linux's
 // dynamic right-sizing; a wake-up of the application is part of its round trip, so below 1 ms nothing is told apart), or the
 // peer had used up its window (`open` is left of it) while the application left next to nothing unread: then the window was

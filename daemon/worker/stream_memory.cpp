@@ -193,8 +193,9 @@ void Streams::tend(Instant now, std::uint32_t index) {
     counters_.logs_shrunk.add();
     s.send_grows = true;
   }
-  if (const std::uint32_t size = sizing::at_start(lane.room(Direction::receive), spec.receive_capacity);
-      s.receive_target == 0 && size < lane.receive_capacity(s.ref)) {
+  const std::uint32_t capacity = lane.receive_capacity(s.ref);
+  if (const std::uint32_t size = sizing::shrunk(lane.room(Direction::receive), capacity, spec.receive_capacity);
+      s.receive_target == 0 && size < capacity) {
     engine_.set_receive_capacity(now, s.conn, size);  // no more is promised; what was, is used up first
     s.receive_target = size;
     s.receive_check = std::max(s.consumed, info.receive_edge - std::min<std::uint64_t>(info.receive_edge, size));
