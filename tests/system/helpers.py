@@ -5,6 +5,7 @@ import json
 import os
 import random
 import subprocess
+import threading
 import time
 
 from lab import ADDRESS, INTERFACE
@@ -73,6 +74,50 @@ def receive_all(sock):
         digest.update(block)
         total += len(block)
     return digest.hexdigest(), total
+
+
+class BothWays:
+    """A file each way at once over one connection of the connect flow `outbound`, while something happens. The files are far larger
+    than the buffers of both ends, so that what happens meets a stream in full flow; moved() and finish() assert that it did."""
+
+    def __init__(self, daemon, build, folder, lab, port=7000, address=ADDRESS["b"], megabytes=64):
+        self.octets = megabytes << 20
+        self.ours, self.theirs = random_file(folder / "big-ours", megabytes, 1), random_file(folder / "big-theirs", megabytes, 2)
+        self.received = folder / "big-received"
+        self.disturbed, self.taken = False, None
+        with lab.listen("b", (address, port)) as server:
+            self.client = cat(daemon, build, "outbound", source=self.ours, target=self.received)
+            server.settimeout(20)
+            self.sock, _ = server.accept()
+        self.sock.settimeout(50)
+        self.threads = [threading.Thread(target=send_file, args=(self.sock, self.theirs), daemon=True),
+                        threading.Thread(target=self._take, daemon=True)]
+        for thread in self.threads:
+            thread.start()
+
+    def _take(self):
+        self.taken = receive_all(self.sock)
+
+    def _runs(self):
+        assert self.client.poll() is None and self.taken is None and os.path.getsize(self.received) < self.octets, \
+            "the transfer was over before the fault: larger files"
+
+    def moved(self, octets):
+        """Until the daemon's client has so many octets of theirs; both directions are still under way then."""
+        self.disturbed = True
+        until(lambda: os.path.getsize(self.received) >= octets, pause=0.002, words="the transfer stands still")
+        self._runs()
+
+    def finish(self):
+        """Both files whole. After a moved(): the last fault, too, met a transfer that was under way."""
+        if self.disturbed:
+            self._runs()
+        for thread in self.threads:
+            thread.join()
+        finished(self.client)
+        self.sock.close()
+        assert self.taken == (sha256(self.ours), self.octets)
+        assert sha256(self.received) == sha256(self.theirs)
 
 
 def xdp_program(lab, side="a"):

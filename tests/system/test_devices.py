@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from daemon import DaemonDied, connect_flow, listen_flow
-from helpers import attached, cat, finished, occupy, random_file, receive_all, send_file, sha256, until, xdp_program
+from helpers import BothWays, attached, cat, finished, occupy, random_file, receive_all, send_file, sha256, until, xdp_program
 from lab import ADDRESS, INTERFACE
 
 QUEUES = 4
@@ -60,20 +60,9 @@ def conserved(daemon):
 
 def exchange(daemon, build, folder, lab, flow_port=9000):
     """A file each way over a connection of the listen flow `inbound` and one of the connect flow `outbound`."""
-    ours_, theirs = random_file(folder / "big-ours", 2, 1), random_file(folder / "big-theirs", 2, 2)
-    received = folder / "big-received"
-    with lab.listen("b", (ADDRESS["b"], 7000)) as server:
-        client = cat(daemon, build, "outbound", source=ours_, target=received)
-        server.settimeout(20)
-        sock, _ = server.accept()
-        with sock:
-            sock.settimeout(20)
-            sender = threading.Thread(target=send_file, args=(sock, theirs))
-            sender.start()
-            assert receive_all(sock) == (sha256(ours_), os.path.getsize(ours_))
-            sender.join()
-        finished(client)
-    assert sha256(received) == sha256(theirs)
+    transfer = BothWays(daemon, build, folder, lab, megabytes=2)
+    transfer.finish()
+    theirs, received = transfer.theirs, transfer.received
     client = cat(daemon, build, "inbound", target=received)
     with attached(daemon, flow_port) as sock:
         send_file(sock, theirs)

@@ -11,42 +11,8 @@ import time
 
 import pytest
 from daemon import DaemonDied, connect_flow, listen_flow
-from helpers import attached, cat, finished, random_file, receive_all, send_file, sha256, until, xdp_program
+from helpers import BothWays, attached, cat, finished, random_file, receive_all, sha256, until, xdp_program
 from lab import ADDRESS, INTERFACE, end
-
-MEGABYTES = 24  # a direction: far more than the buffers of both ends, so that a fault meets a stream in full flow
-
-
-class BothWays:
-    """A file each way at once over one connection of a connect flow, while something happens."""
-
-    def __init__(self, daemon, build, folder, lab, port=7000, address=ADDRESS["b"]):
-        self.ours, self.theirs = random_file(folder / "big-ours", MEGABYTES, 1), random_file(folder / "big-theirs", MEGABYTES, 2)
-        self.received = folder / "big-received"
-        with lab.listen("b", (address, port)) as server:
-            self.client = cat(daemon, build, "outbound", source=self.ours, target=self.received)
-            self.sock, _ = server.accept()
-        self.sock.settimeout(50)
-        self.taken = None
-        self.sender = threading.Thread(target=send_file, args=(self.sock, self.theirs))
-        self.taker = threading.Thread(target=self._take)
-        self.sender.start()
-        self.taker.start()
-
-    def _take(self):
-        self.taken = receive_all(self.sock)
-
-    def moved(self, octets):
-        """Until the daemon's client has so many octets of theirs."""
-        until(lambda: os.path.getsize(self.received) >= octets, words="the transfer stands still")
-
-    def finish(self):
-        self.sender.join()
-        self.taker.join()
-        finished(self.client)
-        self.sock.close()
-        assert self.taken == (sha256(self.ours), MEGABYTES << 20)
-        assert sha256(self.received) == sha256(self.theirs)
 
 
 def test_a_link_that_flaps_on_both_sides_loses_nothing(netchand, build, folder, lab):
@@ -70,19 +36,25 @@ def test_a_peer_whose_mac_changes_is_found_again(netchand, build, folder, lab):
     transfer.finish()
 
 
-def test_a_route_that_moves_to_another_next_hop_is_followed(netchand, build, folder, lab):
-    far = "10.99.0.1"
+def test_a_route_that_moves_to_another_next_hop_is_followed_and_one_that_is_gone_stops_the_stream(netchand, build, folder, lab):
+    far, dead = "10.99.0.1", "10.77.0.3"  # nobody has the dead hop's MAC
     lab.run("b", ["ip", "address", "add", far + "/32", "dev", "lo"])
-    lab.run("b", ["ip", "address", "add", "10.77.0.3/24", "dev", INTERFACE["b"]])
     lab.run("a", ["ip", "route", "add", "10.99.0.0/24", "via", ADDRESS["b"]])
+    lab.run("a", ["ip", "neigh", "add", dead, "lladdr", "02:00:00:00:77:dd", "dev", INTERFACE["a"], "nud", "permanent"])
     transfer = BothWays(netchand([connect_flow("outbound", 7000, address=far)]), build, folder, lab, address=far)
-    for n, hop in enumerate(("10.77.0.3", ADDRESS["b"], "10.77.0.3")):
-        transfer.moved((n + 1) << 20)
-        lab.run("a", ["ip", "route", "change", "10.99.0.0/24", "via", hop])
-    transfer.moved(5 << 20)
-    lab.run("a", ["ip", "route", "del", "10.99.0.0/24"])
-    time.sleep(0.2)  # the length of the fault
-    lab.run("a", ["ip", "route", "add", "10.99.0.0/24", "via", ADDRESS["b"]])
+
+    def stands_still():
+        before = os.path.getsize(transfer.received)
+        time.sleep(0.3)  # the length of the fault
+        return os.path.getsize(transfer.received) == before
+    for n, (broken, mended) in enumerate(((["change", "10.99.0.0/24", "via", dead], ["change", "10.99.0.0/24", "via", ADDRESS["b"]]),
+                                          (["del", "10.99.0.0/24"], ["add", "10.99.0.0/24", "via", ADDRESS["b"]]),
+                                          (["add", "blackhole", far], ["del", "blackhole", far]))):
+        transfer.moved((2 * n + 1) << 20)
+        lab.run("a", ["ip", "route", *broken])
+        until(stands_still, words=f"it goes on after: ip route {' '.join(broken)}")
+        assert transfer.taken is None
+        lab.run("a", ["ip", "route", *mended])
     transfer.finish()
 
 

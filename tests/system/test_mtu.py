@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Path MTUs: large ones, and such that change in the middle of a transfer."""
-import threading
-
 import pytest
 from daemon import connect_flow, listen_flow
-from helpers import attached, cat, finished, random_file, receive_all, send_file, sha256, until
+from helpers import BothWays, attached, cat, random_file, receive_all, sha256, until
 from lab import ADDRESS, ADDRESS6, INTERFACE, Lab
 
 MEGABYTES = 16
@@ -15,41 +13,11 @@ def address(request):
     return ADDRESS if request.param == "IPv4" else ADDRESS6
 
 
-class Transfer:
-    """Files both ways over a connect flow."""
-
-    def __init__(self, daemon, build, folder, lab, address):
-        self.ours, self.theirs = random_file(folder / "big-ours", MEGABYTES, 1), random_file(folder / "big-theirs", MEGABYTES, 2)
-        self.received = folder / "big-received"
-        with lab.listen("b", (address, 7000)) as server:
-            self.client = cat(daemon, build, "outbound", source=self.ours, target=self.received)
-            self.sock, _ = server.accept()
-        self.sock.settimeout(40)
-        self.got = None
-        self.threads = [threading.Thread(target=send_file, args=(self.sock, self.theirs)), threading.Thread(target=self._take)]
-        for t in self.threads:
-            t.start()
-
-    def _take(self):
-        self.got = receive_all(self.sock)
-
-    def moved(self, megabytes):
-        until(lambda: self.received.stat().st_size >= megabytes << 20, words="the transfer stands still")
-
-    def finish(self):
-        for t in self.threads:
-            t.join()
-        finished(self.client)
-        self.sock.close()
-        assert self.got == (sha256(self.ours), MEGABYTES << 20)
-        assert sha256(self.received) == sha256(self.theirs)
-
-
 @pytest.mark.lab(mtu=3000)
 def test_an_mtu_of_3000_is_used_both_ways(netchand, build, folder, lab, address):
     daemon = netchand([connect_flow("outbound", 7000, address=address["b"])])
     before = daemon.metrics().sum("netchan_worker_frames_in_total")
-    Transfer(daemon, build, folder, lab, address["b"]).finish()
+    BothWays(daemon, build, folder, lab, address=address["b"], megabytes=MEGABYTES).finish()
     page = daemon.metrics()
     header = 60 if address is ADDRESS6 else 40
     # Segments of full size: the data alone needs so many frames, and an MTU of 1500 would need twice as many.
@@ -61,15 +29,15 @@ def test_an_mtu_of_3000_is_used_both_ways(netchand, build, folder, lab, address)
 def test_an_mtu_that_no_chunk_holds_makes_segments_that_one_holds(netchand, build, folder, lab):
     daemon = netchand([connect_flow("outbound", 7000)], memory={"size": "64MiB", "chunk": 2048})
     assert "does not fit into a chunk" in daemon.log_text()
-    Transfer(daemon, build, folder, lab, ADDRESS["b"]).finish()
+    BothWays(daemon, build, folder, lab, megabytes=MEGABYTES).finish()
 
 
 @pytest.mark.lab(mtu=3000)
 def test_a_link_whose_mtu_falls_and_rises_in_the_middle(netchand, build, folder, lab, address):
     daemon = netchand([connect_flow("outbound", 7000, address=address["b"])])
-    transfer = Transfer(daemon, build, folder, lab, address["b"])
+    transfer = BothWays(daemon, build, folder, lab, address=address["b"])
     for n, mtu in enumerate((1400, 3000, 1300)):
-        transfer.moved(2 * n + 1)
+        transfer.moved((2 * n + 1) << 20)
         for side in "ab":
             lab.run(side, ["ip", "link", "set", INTERFACE[side], "mtu", str(mtu)])
     transfer.finish()
@@ -78,9 +46,9 @@ def test_a_link_whose_mtu_falls_and_rises_in_the_middle(netchand, build, folder,
 def test_a_route_whose_mtu_changes_in_the_middle(netchand, build, folder, lab, address):
     network = "10.77.0.0/24" if address is ADDRESS else "fd77::/64"
     daemon = netchand([connect_flow("outbound", 7000, address=address["b"])])
-    transfer = Transfer(daemon, build, folder, lab, address["b"])
+    transfer = BothWays(daemon, build, folder, lab, address=address["b"])
     for n, mtu in enumerate((1300, 1280, 1500)):
-        transfer.moved(2 * n + 1)
+        transfer.moved((2 * n + 1) << 20)
         lab.run("a", ["ip", "route", "replace", network, "dev", INTERFACE["a"], "mtu", str(mtu)])
     transfer.finish()
 
@@ -109,8 +77,8 @@ def behind_a_router(lab):
 @pytest.mark.parametrize("far", ["10.88.0.2", "fd88::2"])
 def test_a_router_with_a_narrower_link_behind_it_says_so_and_is_obeyed(netchand, build, folder, lab, behind_a_router, far):
     daemon = netchand([connect_flow("outbound", 7000, address=far)])
-    transfer = Transfer(daemon, build, folder, behind_a_router, far)
-    transfer.moved(2)
+    transfer = BothWays(daemon, build, folder, behind_a_router, address=far)
+    transfer.moved(2 << 20)
     first = daemon.metrics().sum("netchan_steer_packets_total", verdict="redirected_icmp")
     assert first > 0
     lab.run("b", ["ip", "link", "set", "far0", "mtu", "1320"])
