@@ -272,10 +272,17 @@ void Streams::retry_paths(Instant now) {
   pathless_.resize(kept);
 }
 
+// Every connection looks its way up again. One that has none any more is silent until there is one; one whose new next hop is
+// not resolved yet keeps the old way so long.
 void Streams::routes_changed(Instant now) {
+  pathless_.clear();
   engine_.for_each_connection([&](atcp::ConnId conn) {
     atcp::Info info;
-    if (engine_.info(conn, info)) give_path(now, conn, paths_.find(info.key));
+    if (!engine_.info(conn, info)) return;
+    const atcp::PathId path = paths_.find(info.key);
+    if (give_path(now, conn, path)) return;
+    if (!path.valid()) engine_.lose_path(now, conn);
+    pathless_.push_back(conn);  // its capacity is that of the connections
   });
 }
 

@@ -176,6 +176,8 @@ class Engine {
   // `port`: index of the worker's own list of ports, below kMaxPorts; `mtu`: of the path's link, IP octets.
   static constexpr std::uint32_t kMaxPorts = 64;
   void set_path(Instant now, ConnId, PathId, std::uint16_t mtu, std::uint32_t port);
+  // No way leads there any more: nothing is sent until the next set_path(), which sends what waited at once. Timers run on.
+  void lose_path(Instant now, ConnId);
   // What the SYN-ACK of a passive connection promises, instead of FlowParams::initial_window (at most 65535, 0 is a window
   // too); before its first set_path().
   void set_initial_window(ConnId, std::uint32_t octets);

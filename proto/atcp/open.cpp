@@ -128,6 +128,15 @@ void Engine::set_path(Instant now, ConnId id, PathId path, std::uint16_t mtu, st
   if (first || was_active) e.activate(*c);
 }
 
+void Engine::lose_path(Instant now, ConnId id) {
+  Core& e = *core_;
+  Connection* const c = e.find(id);
+  if (c == nullptr || !c->has_path) return;
+  e.own_time(now);
+  e.deactivate(*c);
+  c->has_path = false;
+}
+
 void Engine::set_initial_window(ConnId id, std::uint32_t octets) {
   Connection* const c = core_->find(id);
   if (c == nullptr || c->has_path || c->state != State::syn_received) return;

@@ -21,6 +21,20 @@ TEST_CASE("a connection that moves to another port takes what it wanted to send 
   CHECK(plan.payload_length == 100);
 }
 
+TEST_CASE("a connection whose way is gone is silent, and a new way brings what waited at once") {
+  Ladder t;
+  t.open();
+  t.commit(100);
+  t.run("> P. 1:101 ack 1");
+  t.engine().lose_path(t.now(), t.connection());
+  t.commit(50);
+  t.run("< P. 1:11 ack 1\n+5s");
+  CHECK(t.state() == State::established);
+  t.engine().set_path(t.now(), t.connection(), {43}, 1500, 3);
+  t.run("> . 1:101 ack 11\n> P. 101:151 ack 11\n< . 11 ack 151");
+  CHECK(t.last_plan().path == PathId{43});
+}
+
 TEST_CASE("SYN-RECEIVED: a reset ends a passive open quietly and frees its place in the backlog") {
   Ladder t;
   t.listen();
