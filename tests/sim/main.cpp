@@ -10,9 +10,9 @@
 //   it)
 //
 // A failing seed is printed as the command that repeats it, with its faults and the last packets.
+#include <charconv>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -144,6 +144,14 @@ int usage() {
   return 2;
 }
 
+// A whole decimal number, at least `least`; without one it says so.
+bool number(std::string_view option, std::string_view text, std::uint64_t least, std::uint64_t& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (error == std::errc() && end == text.data() + text.size() && out >= least) return true;
+  std::cout << "sim: " << option << " wants a number, at least " << least << ", and not `" << text << "`\n";
+  return false;
+}
+
 }  // namespace
 
 int main_of(int argc, char** argv) {
@@ -165,9 +173,9 @@ int main_of(int argc, char** argv) {
     } else if (value == nullptr) {
       return usage();
     } else if (++i; word == "--seeds") {
-      seeds = std::strtoull(value, nullptr, 10);
+      if (!number(word, value, 1, seeds)) return 2;
     } else if (word == "--from") {
-      from = std::strtoull(value, nullptr, 10);
+      if (!number(word, value, 0, from)) return 2;
     } else if (word == "--regressions") {
       return run_regressions(value);
     } else if (word == "--goodput") {

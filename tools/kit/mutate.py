@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -179,6 +180,8 @@ def main():
     unknown = set(args.ids) - {m.id for m in everything}
     if unknown:
         sys.exit(f"mutate: no mutation {', '.join(sorted(unknown))} (tools/mutate --list)")
+    if args.list or args.uncovered:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it, without a word
     if args.list:
         for m in chosen:
             print(f"{m.id:40} {m.file}: {m.breaks}")
