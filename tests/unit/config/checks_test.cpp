@@ -173,6 +173,8 @@ TEST_CASE("load reads a file and checks it against this machine") {
   CHECK_NOTHROW(load(path, Machine{}));
   std::remove(path);
   CHECK_THROWS_WITH_AS(load(path), doctest::Contains("cannot be read: No such file or directory"), Error);
+  CHECK_THROWS_WITH_AS(
+      load(path), doctest::Contains("name a file that netchand's user may read; `netchand --default-config` prints one to begin with"), Error);
   CHECK_THROWS_WITH_AS(load("/"), doctest::Contains("cannot be read: Is a directory"), Error);
   CHECK_THROWS_WITH_AS(load("/dev/zero"), doctest::Contains("larger than a configuration"), Error);
 }
