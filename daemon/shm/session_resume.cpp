@@ -57,7 +57,7 @@ void Sessions::resume(Client& client, const shm::MessageReader& message) {
   }
   const LanesOut& session = lanes_out_.at(from);
   if (session.uid != uid) {
-    log::warning("uid " + std::to_string(uid) + " (pid " + std::to_string(client.peer.pid) +
+    say_rarely("uid " + std::to_string(uid) + " (pid " + std::to_string(client.peer.pid) +
                  ") presented the resume token of a session of uid " + std::to_string(session.uid));
     return refused(shm::Status::denied, "the session of that token is another user's");
   }

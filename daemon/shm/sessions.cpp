@@ -251,6 +251,14 @@ void Sessions::finish(Client& client, Ending ending) {
     hooks_.gone(client.id, ending == Ending::goodbye, ending == Ending::goodbye || ending == Ending::death);
 }
 
+// What a client can cause at will: one line a second at most, the counters have the rest.
+void Sessions::say_rarely(const std::string& words) {
+  const Instant now = clock::now();
+  if (now - said_ < Duration::seconds(1)) return;
+  said_ = now;
+  log::notice(words);
+}
+
 void Sessions::finish_lie(Client& client, shm::Violation violation) {
   counters_.violations.add();
   switch (violation) {
@@ -263,12 +271,8 @@ void Sessions::finish_lie(Client& client, shm::Violation violation) {
     case shm::Violation::none:
       break;
   }
-  // One line a second at most: the counters have the rest.
-  if (const Instant now = clock::now(); now - lie_logged_ >= Duration::seconds(1)) {
-    lie_logged_ = now;
-    log::notice("client " + client.name + " (uid " + std::to_string(client.peer.uid) + ", pid " + std::to_string(client.peer.pid) +
-                ") broke the contract: " + shm::kViolationSentences[static_cast<std::size_t>(violation)] + " Its session has ended.");
-  }
+  say_rarely("client " + client.name + " (uid " + std::to_string(client.peer.uid) + ", pid " + std::to_string(client.peer.pid) +
+             ") broke the contract: " + shm::kViolationSentences[static_cast<std::size_t>(violation)] + " Its session has ended.");
   set_state(client.lanes, shm::DaemonState::ended, violation);
   shm::MessageWriter goodbye(shm::Message::goodbye, 0);
   goodbye.number(shm::Tag::status, static_cast<std::uint32_t>(shm::Status::violation))

@@ -133,6 +133,7 @@ class Sessions {
   void watch(Client&);
   bool take_token(uid_t, Instant now);
   void finish(Client&, Ending);
+  void say_rarely(const std::string&);
   void finish_lie(Client&, shm::Violation);
   void lanes_back(std::uint64_t client);
   Client* find(std::uint64_t id);
@@ -167,7 +168,7 @@ class Sessions {
   std::unordered_map<std::uint64_t, LanesOut> lanes_out_;
   std::deque<Ended> ended_;  // the last kEnded
   std::uint64_t next_id_ = 1;
-  Instant lie_logged_{};
+  Instant said_{};  // the last line that a client caused
   SessionCounters counters_;
   ViolationCounters violations_;
 };
