@@ -77,18 +77,23 @@ def receive_all(sock):
 
 
 class BothWays:
-    """A file each way at once over one connection of the connect flow `outbound`, while something happens. The files are far larger
-    than the buffers of both ends, so that what happens meets a stream in full flow; moved() and finish() assert that it did."""
+    """A file each way at once over one connection of the connect flow `outbound` (listens: of the listen flow `inbound`), while
+    something happens. The files are far larger than the buffers of both ends, so that what happens meets a stream in full flow;
+    moved() and finish() assert that it did."""
 
-    def __init__(self, daemon, build, folder, lab, port=7000, address=ADDRESS["b"], megabytes=64):
+    def __init__(self, daemon, build, folder, lab, port=7000, address=ADDRESS["b"], megabytes=64, listens=False):
         self.octets = megabytes << 20
         self.ours, self.theirs = random_file(folder / "big-ours", megabytes, 1), random_file(folder / "big-theirs", megabytes, 2)
         self.received = folder / "big-received"
         self.disturbed, self.taken = False, None
-        with lab.listen("b", (address, port)) as server:
-            self.client = cat(daemon, build, "outbound", source=self.ours, target=self.received)
-            server.settimeout(20)
-            self.sock, _ = server.accept()
+        if listens:
+            self.client = cat(daemon, build, "inbound", source=self.ours, target=self.received)
+            self.sock = attached(daemon, port, address=address)
+        else:
+            with lab.listen("b", (address, port)) as server:
+                self.client = cat(daemon, build, "outbound", source=self.ours, target=self.received)
+                server.settimeout(20)
+                self.sock, _ = server.accept()
         self.sock.settimeout(50)
         self.threads = [threading.Thread(target=send_file, args=(self.sock, self.theirs), daemon=True),
                         threading.Thread(target=self._take, daemon=True)]

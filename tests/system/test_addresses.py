@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from daemon import endpoint, listen_flow
-from helpers import attached, cat, finished, until
+from helpers import BothWays, attached, cat, finished, until
 from lab import ADDRESS, ADDRESS6, INTERFACE, SECOND_ADDRESS, SECOND_INTERFACE
 
 PORT = 9000
@@ -48,6 +48,20 @@ def test_an_address_that_goes_does_not_disturb_the_flows_others(netchand, build,
             attached(daemon, PORT, address=ADDRESS6["a"]).close()
             assert sock.recv(1 << 16)
     client.kill()
+
+
+def test_a_listen_address_that_goes_and_comes_back_keeps_its_connections(netchand, build, folder, lab):
+    here = "10.77.0.50"
+    address(lab, "add", here + "/24")
+    daemon = netchand([listen_flow("inbound", PORT, address=here)])
+    transfer = BothWays(daemon, build, folder, lab, PORT, here, listens=True)
+    for times in (1, 2):
+        transfer.moved(times << 20)
+        address(lab, "del", here + "/24")
+        until(lambda times=times: daemon.log_text().count("waiting for it") == times)
+        address(lab, "add", here + "/24")
+        until(lambda times=times: daemon.log_text().count("flow inbound: serves now") == times)
+    transfer.finish()
 
 
 @pytest.mark.lab(pairs=2)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`acknowledge: consumed`, promise 2: what a kernel sender counts as acknowledged, the application has taken. The client says in a
-shared mapping what it takes before it consumes it, and is killed -9 at any moment."""
+shared mapping what it takes before it consumes it, and it, or the daemon, is killed -9 at any moment."""
 import mmap
 import os
 import random
@@ -46,8 +46,9 @@ def send_endlessly(sock, seed):
         pass
 
 
-def kills(daemon, build, folder, number):
-    """(acknowledged, taken) of each killed client, at the end; before the kill the test asserts it itself."""
+def kills(daemon, build, folder, number, whose="client"):
+    """A list for each kill: (acknowledged, taken) time and again before it, and at the end. With whose="daemon" the daemon dies first, and
+    the client at once after it, so that it takes next to nothing of what the daemon left to it."""
     for seed in range(number):
         chance = random.Random(seed)
         ledger = Ledger(folder / f"taken-{seed}")
@@ -61,26 +62,33 @@ def kills(daemon, build, folder, number):
             while time.monotonic() < moment:
                 first = acknowledged(sock)
                 seen.append((first, ledger.taken()))  # in this order: it only grows
+            if whose == "daemon":
+                daemon.process.send_signal(signal.SIGKILL)
             client.send_signal(signal.SIGKILL)
             client.wait()
             sender.join(20)
             assert not sender.is_alive(), "the peer was not told"
             yield seen + [(acknowledged(sock), ledger.taken())]
+        if whose == "daemon":
+            daemon.kill()
+            daemon.start()
 
 
-def test_a_killed_client_had_all_that_was_acknowledged(netchand, build, folder):
+@pytest.mark.parametrize("whose, number", [("client", KILLS), ("daemon", 10)], ids=["client", "daemon"])
+def test_when_one_is_killed_the_client_had_all_that_was_acknowledged(netchand, build, folder, whose, number):
     daemon = netchand([listen_flow("inbound", 9000, acknowledge="consumed")])
     total = 0
-    for seed, pairs in enumerate(kills(daemon, build, folder, KILLS)):
+    for seed, pairs in enumerate(kills(daemon, build, folder, number, whose)):
         for sender_knows, taken in pairs:
             assert sender_knows <= taken, f"kill {seed}"
         total += pairs[-1][0]
     assert total > 1 << 20  # and it did work
 
 
-def test_with_received_the_same_kills_show_octets_that_nobody_took(netchand, build, folder):
+@pytest.mark.parametrize("whose", ["client", "daemon"])
+def test_with_received_the_same_kills_show_octets_that_nobody_took(netchand, build, folder, whose):
     daemon = netchand([listen_flow("inbound", 9000)])
-    assert any(sender_knows > taken for pairs in kills(daemon, build, folder, 5) for sender_knows, taken in pairs)
+    assert any(kill[-1][0] > kill[-1][1] for kill in kills(daemon, build, folder, 5, whose))
 
 
 @pytest.mark.parametrize("stall", ["acknowledge", "reset"])
