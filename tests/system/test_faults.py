@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What happens to machines: links that flap, neighbours that change, a daemon that is stopped, starved, or started again and again.
 Octets come exactly once and in order, or with a defined error; and nothing is left behind."""
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -129,12 +131,14 @@ def test_clients_beyond_a_limit_of_the_daemon_are_refused_with_words_and_others_
 
 
 class Knocking:
-    """Kernel peers that connect, send and wait, whatever becomes of it: the load under which a daemon is restarted."""
+    """Kernel peers that connect, send and wait, whatever becomes of it: the load under which a daemon is restarted. All send the
+    same octets, of which no two places are alike."""
+    SENT = random.Random(3).randbytes(4 << 20)
 
     def __init__(self, lab, port):
         self.lab, self.port = lab, port
         self.over = threading.Event()
-        self.answered = 0
+        self.answered, self.unexpected = 0, []
         self.threads = [threading.Thread(target=self._knock) for _ in range(2)]
 
     def __enter__(self):
@@ -151,41 +155,74 @@ class Knocking:
         while not self.over.is_set():
             try:
                 with self.lab.connect("b", (ADDRESS["a"], self.port), timeout=0.3) as sock:
-                    sock.sendall(b"x" * 65536)
+                    sock.sendall(self.SENT)
                     sock.shutdown(1)
-                    while sock.recv(65536):
-                        pass
+                    while octets := sock.recv(65536):
+                        self.unexpected.append(octets)  # nobody sends any
                     self.answered += 1
-            except OSError:  # refused, reset or silent: the daemon is not there just now
+            except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, TimeoutError):  # the daemon is not there just now
                 self.over.wait(0.005)
+            except OSError as error:
+                self.unexpected.append(error)
+
+
+def belongings(pid):
+    """What a process has that could outlive it: ("prog", id) and ("map", id) of BPF, ("memory", inode) of mapped memfds."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as f:
+            found |= {(kind, int(number)) for kind, number in re.findall(r"^(prog|map)_id:\s*(\d+)", f.read(), re.M)}
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", encoding="utf-8") as f:
+        found |= {("memory", int(line.split()[4])) for line in f if "/memfd:" in line}
+    return found
+
+
+def existing():
+    """All of these on this machine."""
+    shown = {kind: json.loads(subprocess.run(["bpftool", "-j", kind, "show"], check=True, capture_output=True).stdout) for kind in ("prog", "map")}
+    found = {(kind, entry["id"]) for kind, entries in shown.items() for entry in entries}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            found |= {thing for thing in belongings(pid) if thing[0] == "memory"}
+    return found
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.unsanitized
 def test_a_hundred_restarts_under_load_leave_nothing_behind(netchand, build, folder, lab):
-    before = programs_of_ours()
     namespaces = set(os.listdir("/var/run/netns"))
+    held, shared, cut_off = set(), set(os.listdir("/dev/shm")), 0
     daemon = netchand([listen_flow("load", 9000), listen_flow("inbound", 9001)], run=False)
     ours = random_file(folder / "big-ours", 1)
     with Knocking(lab, 9000) as load:
         for n in range(100):
             daemon.start()
-            reader = daemon.client([os.path.join(build, "client", "netchan-cat"), "load"], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            taken = folder / f"big-load-{n}"
+            reader = cat(daemon, build, "load", target=taken)  # one connection, into a file of its own
             if n % 10 == 0:  # now and then a transfer that must be whole
                 client = cat(daemon, build, "inbound", source=ours)
                 with attached(daemon, 9001) as sock:
                     sock.shutdown(1)
                     assert receive_all(sock)[0] == sha256(ours)
                 finished(client)
+            if n % 3 == 0:  # the others end before, or while, the load begins
+                until(lambda taken=taken: taken.stat().st_size > 0, pause=0.001, words="the load stands still")
+            held |= belongings(daemon.process.pid)
             if n % 2:
                 daemon.kill()
             else:
                 assert daemon.stop() == 0
             assert xdp_program(lab) is None
-            end(reader, signal.SIGKILL)
-    assert load.answered > 0
-    until(lambda: programs_of_ours() <= before, words="an XDP program stayed")
+            assert end(reader, signal.SIGKILL) in (0, 1, 3, -signal.SIGKILL)  # whole, reset, the daemon gone, or waiting still
+            octets = taken.read_bytes()
+            assert load.SENT.startswith(octets), f"restart {n}: not what was sent"
+            cut_off += 0 < len(octets) < len(load.SENT)
+            taken.unlink()
+    assert load.answered > 0 and not load.unexpected, load.unexpected
+    assert cut_off > 5, "hardly a restart met a transfer"
+    assert {kind for kind, _ in held} == {"prog", "map", "memory"}
+    until(lambda: not held & existing(), words="BPF programs, maps or memory stayed")
+    assert set(os.listdir("/dev/shm")) <= shared
     assert set(os.listdir("/var/run/netns")) == namespaces
     for port in (9000, 9001):
         lab.listen("a", (ADDRESS["a"], port)).close()  # the kernel has its ports back
