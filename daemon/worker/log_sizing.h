@@ -22,6 +22,9 @@ inline constexpr std::uint32_t kLeast = static_cast<std::uint32_t>(shm::kArenaGr
 inline constexpr std::uint32_t kMostAtStart = 64 << 10;
 inline constexpr std::uint64_t kPartAtStart = 16;  // of spare: some 200 streams start with at least 1/2^12 of the arena
 inline constexpr std::uint64_t kPartOfHalfOpen = 8;  // of the arena: above it a SYN gets the least, so that a flood takes little
+// Stream numbers, which a half-open connection takes as a stream does: nobody knows yet whether its peer is one.
+inline constexpr std::uint32_t kPartOfNumbersOfFlow = 8, kLeastNumbersOfFlow = 16;
+inline constexpr std::uint32_t kPartOfNumbersOfAll = 2;
 inline constexpr std::uint64_t kPartOfGrowth = 2;  // of spare: a log that grows leaves something to the next
 
 // For a new stream. `most`: the flow's send_buffer or receive_buffer.
@@ -34,6 +37,13 @@ constexpr std::uint32_t at_start(const session::Room& room, std::uint32_t most) 
 // For a SYN, when connections that are not open yet hold `half_open` octets already.
 constexpr std::uint32_t at_syn(const session::Room& room, std::uint32_t most, std::uint64_t half_open) {
   return half_open >= room.arena / kPartOfHalfOpen ? std::min(most, kLeast) : at_start(room, most);
+}
+
+// May one more connection that is not open yet take one of a lane's `numbers`? `of_flow` and `of_all` such ones have some. So a
+// flood of SYNs of one flow leaves numbers to the others, one of all flows to dials and to what is established.
+constexpr bool one_more_half_open(std::uint32_t numbers, std::uint32_t of_flow, std::uint32_t of_all) {
+  const std::uint32_t all = std::max(numbers / kPartOfNumbersOfAll, 1u);
+  return of_all < all && of_flow < std::min(all, std::max(numbers / kPartOfNumbersOfFlow, kLeastNumbersOfFlow));
 }
 
 // Doubles; the same size means that there is no memory for more.

@@ -4,7 +4,8 @@
 // overlap: so the sum of all windows is at most the arena, which is the principal's quota. There is no overcommitment (the
 // factor is 1). How large a block is decides log_sizing.h; that logs can move without copying is Lane's (layout.h).
 //
-//   SYN          the least loaded lane that waits for the flow gives a receive log. None: the SYN is dropped, its peer asks again
+//   SYN          the least loaded lane that waits for the flow gives a receive log. None: the SYN is dropped, its peer asks again.
+//                So it is when too many of the lane's stream numbers are half-open connections' already
 //   established  the log becomes the stream's (or is given back with the connection)
 //   demand       the log goes on in a larger block: receiving, when the application takes half of it within a round trip;
 //                sending, when the client waits for room that the path would use
@@ -31,8 +32,12 @@ constexpr Duration kPressureLasts = Duration::seconds(2);  // longer than a roun
 // The least loaded lane that waits for the flow, and has a log of `wanted` octets or of the least size; kNoStream: none.
 std::uint32_t Streams::reserve_with(std::uint32_t flow, bool at_syn, std::uint32_t wanted, session::Reservation& log) {
   std::uint32_t best = kNoStream;
-  for (const std::uint32_t l : flows_[flow].lanes)
-    if (lanes_[l].lane->may_open() && (best == kNoStream || lanes_[l].lane->load() < lanes_[best].lane->load())) best = l;
+  for (const std::uint32_t l : flows_[flow].lanes) {
+    const LaneSlot& slot = lanes_[l];
+    if (!slot.lane->may_open()) continue;
+    if (at_syn && !sizing::one_more_half_open(slot.lane->stream_capacity(), slot.half_open_of[flow], slot.half_open_numbers)) continue;
+    if (best == kNoStream || slot.lane->load() < lanes_[best].lane->load()) best = l;
+  }
   if (best == kNoStream) return kNoStream;
   session::Lane& lane = *lanes_[best].lane;
   const session::Room room = lane.room(Direction::receive);
@@ -55,10 +60,22 @@ bool Streams::reserve(atcp::ConnId conn, std::uint32_t flow) {
   session::Reservation log;
   const std::uint32_t lane = reserve_with(flow, true, 0, log);
   if (lane == kNoStream) return false;
-  half_open_[conn.slot] = {conn.generation, lane, log};
+  DCHECK(half_open_[conn.slot].lane == kNoStream);
+  half_open_[conn.slot] = {conn.generation, lane, flow, log};
   lanes_[lane].half_open += log.capacity;
+  ++lanes_[lane].half_open_numbers;
+  ++lanes_[lane].half_open_of[flow];
   engine_.set_initial_window(conn, std::min(log.capacity, specs_[flow].params.initial_window));
   return true;
+}
+
+// Its counts; the log and its lane are the caller's to see to.
+void Streams::uncount(const HalfOpen& h) {
+  LaneSlot& slot = lanes_[h.lane];
+  DCHECK(slot.half_open >= h.log.capacity && slot.half_open_numbers > 0 && slot.half_open_of[h.flow] > 0);
+  slot.half_open -= h.log.capacity;
+  --slot.half_open_numbers;
+  --slot.half_open_of[h.flow];
 }
 
 // The reservation, which is the caller's now; kNoStream: it has none.
@@ -66,7 +83,7 @@ std::uint32_t Streams::take_reservation(atcp::ConnId conn, session::Reservation&
   HalfOpen& h = half_open_[conn.slot];
   if (h.lane == kNoStream || h.generation != conn.generation) return kNoStream;
   log = h.log;
-  lanes_[h.lane].half_open -= h.log.capacity;
+  uncount(h);
   return std::exchange(h.lane, kNoStream);
 }
 
@@ -80,9 +97,10 @@ void Streams::forget_reservations(std::uint32_t lane) {
   for (HalfOpen& h : half_open_) {
     if (h.lane != lane) continue;
     lanes_[lane].lane->give_back(h.log);
+    uncount(h);
     h.lane = kNoStream;
   }
-  lanes_[lane].half_open = 0;
+  DCHECK(lanes_[lane].half_open == 0 && lanes_[lane].half_open_numbers == 0);
 }
 
 // A stream for a connection that was established; nullopt: no lane has memory or a number.

@@ -64,7 +64,9 @@ struct Streams::LaneSlot {
   bool rang = false;               // something was published in this iteration
   std::uint32_t vain_rings = 0;    // rings of a cold lane without a touch, since the last touch
   Instant muted_until{};           // its doorbell is not watched before
-  std::uint64_t half_open = 0;     // octets reserved for connections without a stream
+  std::uint64_t half_open = 0;     // octets reserved for connections without a stream,
+  std::uint32_t half_open_numbers = 0;          // how many those are,
+  std::vector<std::uint32_t> half_open_of = {}; // and how many of each flow
   Instant pressure_until{};        // a log could not grow: idle ones shrink
 };
 

@@ -68,6 +68,7 @@ void Streams::add_lane(Instant now, std::unique_ptr<session::Lane> lane) {
   *free = LaneSlot{};
   free->lane = std::move(lane);
   free->by_number.assign(free->lane->stream_capacity(), kNoStream);  // here, so that accepting allocates nothing
+  free->half_open_of.assign(flows_.size(), 0);
   watch_doorbell(index, true);
   ++live_lanes_;
   hot_.reserve(lanes_.size());

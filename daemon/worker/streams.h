@@ -101,11 +101,13 @@ class Streams {
   struct HalfOpen {
     std::uint32_t generation = 0;
     std::uint32_t lane = 0xffffffff;  // none: nothing is reserved
+    std::uint32_t flow = 0;
     session::Reservation log;
   };
 
   std::uint32_t reserve_with(std::uint32_t flow, bool at_syn, std::uint32_t wanted, session::Reservation&);
   bool reserve(atcp::ConnId, std::uint32_t flow);
+  void uncount(const HalfOpen&);
   std::uint32_t take_reservation(atcp::ConnId, session::Reservation&);
   void unreserve(atcp::ConnId);
   void forget_reservations(std::uint32_t lane);

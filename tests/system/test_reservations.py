@@ -205,7 +205,7 @@ def test_a_flood_of_syns_takes_an_eighth_and_gives_it_back(netchand, build, lab)
         before, most = reserved(), 0
         flood = Flood(lab, 9000)
         try:
-            until(lambda: daemon.metrics().sum("netchan_drops_total", reason="listener_backlog") > backlog, words="the backlog is never full")
+            until(lambda: daemon.metrics().sum("netchan_drops_total", reason="no_memory") > backlog, words="nothing is refused")
             for n in range(30):  # the stream that was there moves on
                 block = b"%07d." % n * 4096
                 sock.sendall(block)
@@ -225,6 +225,34 @@ def test_a_flood_of_syns_takes_an_eighth_and_gives_it_back(netchand, build, lab)
         assert window(sock) == usual
         sock.sendall(b"after the flood")
         assert sock.recv(15) == b"after the flood"
+
+
+def test_a_flood_of_one_flow_leaves_stream_numbers_to_the_clients_others(netchand, build, lab):
+    numbers, part = 64, 16
+    daemon = netchand([listen_flow("public", 9000), listen_flow("private", 9001), connect_flow("up", 7000)],
+                      memory={"streams_per_client": numbers})
+    client = daemon.client([os.path.join(build, "tests", "system", "flows_client"), "public", "private", "up"],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def stream(flow):
+        client.stdin.write(f"{flow}\n")
+        return client.stdout.readline()
+    assert client.stdout.readline() == "ready\n"
+    with lab.listen("b", (ADDRESS["b"], 7000)) as server:
+        flood = Flood(lab, 9000)
+        try:
+            until(lambda: daemon.metrics().sum("netchan_drops_total", reason="no_memory") > numbers, words="nothing is refused")
+            for _ in range(part + 1):  # one more than would fit if they did not come back
+                lab.connect("b", (ADDRESS["a"], 9001)).close()
+                assert stream(1) == "ok\n"
+            assert stream(2) == "ok\n"
+            server.accept()[0].close()
+            assert part <= daemon.metrics().sum("netchan_worker_connections") < numbers
+            client.stdin.close()  # half-open connections lose their lane
+            assert client.wait(20) == 0
+            until(lambda: daemon.metrics().sum("netchan_worker_receive_reserved_bytes") == 0, words="its memory does not come back")
+        finally:
+            flood.end()
 
 
 def test_an_idle_log_shrinks_when_others_are_denied(netchand, build, folder, lab):

@@ -42,6 +42,23 @@ TEST_CASE("a SYN flood leaves a client nearly all of its memory") {
   CHECK(half_open <= 2 * MiB + 64 * KiB + 1024 * KiB);
 }
 
+TEST_CASE("half-open connections of one flow take an eighth of the stream numbers, all together half") {
+  const auto taken = [](std::uint32_t numbers, int flows) {
+    std::uint32_t all = 0;
+    for (int f = 0; f < flows; ++f)
+      for (std::uint32_t of_flow = 0; of_flow < 2048 && one_more_half_open(numbers, of_flow, all); ++of_flow) ++all;
+    return all;
+  };
+  CHECK(taken(1024, 1) == 128);
+  CHECK(taken(1024, 3) == 384);
+  CHECK(taken(1024, 9) == 512);
+  CHECK(taken(64, 1) == 16);  // an eighth would be too few for honest peers
+  CHECK(taken(64, 9) == 32);
+  CHECK(taken(16, 1) == 8);
+  CHECK(taken(3, 2) == 1);
+  CHECK(taken(1, 1) == 1);  // a client of one stream may have it
+}
+
 TEST_CASE("logs grow by doubling, to what the flow allows, and leave half of what is spare") {
   const Room room{16 * MiB, 2 * MiB, 1 * MiB};
   CHECK(grown(room, 64 * KiB, 256 * KiB) == 128 * KiB);
