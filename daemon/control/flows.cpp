@@ -9,6 +9,7 @@
 
 #include "config/values.h"
 #include "daemon/base/log.h"
+#include "proto/wire/ip.h"
 
 namespace netchan::control {
 namespace {
@@ -250,6 +251,32 @@ bool Flows::may_dial(const config::Flow& f, const config::Endpoint& remote) {
                            std::any_of(f.tcp.destinations.begin(), f.tcp.destinations.end(), inside));
 }
 
+// RFC 9293 3.9.1: an OPEN to what no peer can have is refused. Empty: it can be one.
+std::string Flows::no_peer(const wire::Address& remote, const route::RouteView& view) {
+  const bool v4 = remote.is_v4();
+  const std::uint8_t first = remote.octets[12];
+  if (wire::is_bad_address(remote, !v4) || (v4 && first >= 240))
+    return "no TCP peer can have the address " + config::show_address(remote);
+  const auto same = [&](const route::LocalAddress& a) { return a.address == remote; };
+  if (std::any_of(view.addresses.begin(), view.addresses.end(), same))
+    return config::show_address(remote) + " is an address of this host; netchan does not serve the same host";
+  // A subnet of this host's: on link, with one of that device's addresses in it. /31 and /32 have no broadcast (RFC 3021).
+  for (std::uint8_t length = 126; v4 && length > 96; --length) {
+    const std::uint32_t hosts = 0xffffffffu >> (length - 96);
+    if ((remote.v4_value() & hosts) != hosts) break;
+    const route::Route wanted{route::RouteView::masked(remote, length), length, 0, {}, {}, 0, 0};
+    const auto inside = [&](const route::Route& r, const route::LocalAddress& a) {
+      return a.ifindex == r.ifindex && route::RouteView::masked(a.address, length) == r.prefix;
+    };
+    for (auto r = std::lower_bound(view.routes.begin(), view.routes.end(), wanted, route::RouteView::order);
+         r != view.routes.end() && r->length == length && r->prefix == wanted.prefix; ++r)
+      if (!r->reject && r->gateway.is_unspecified() &&
+          std::any_of(view.addresses.begin(), view.addresses.end(), [&](const route::LocalAddress& a) { return inside(*r, a); }))
+        return config::show_address(remote) + " is the broadcast address of a subnet of this host";
+  }
+  return "";
+}
+
 // By which entry and from which address a peer is reached.
 std::optional<Flows::Way> Flows::way(const config::Flow& f, const wire::Address& remote, const route::RouteView& view, std::string& why) const {
   std::uint32_t scope = 0;  // a link-local peer is on the flow's interface
@@ -297,6 +324,7 @@ std::optional<wire::FlowKey> Flows::dial_key(std::uint32_t flow, const config::E
     why = config::show_endpoint(remote) + " is not among its destinations";
     return std::nullopt;
   }
+  if (why = no_peer(remote.address, view); !why.empty()) return std::nullopt;
   const auto w = way(f, remote.address, view, why);
   if (!w) return std::nullopt;
   const auto owns = [&](const Held& h) { return h.rule.entry == w->entry && h.rule.local == w->local; };

@@ -59,6 +59,9 @@ class Flows {
   // The same to a remote end of the client's choice: the flow's own endpoint, or one inside its destinations.
   std::optional<wire::FlowKey> dial_key(std::uint32_t flow, const config::Endpoint& remote, const route::RouteView&, std::string& why) const;
   static bool may_dial(const config::Flow&, const config::Endpoint&);
+  // Why nobody can be reached at that address whatever the routes: broadcast, multicast, loopback, unspecified, reserved (RFC
+  // 9293 3.9.1), or this host's own. "": somebody may be.
+  static std::string no_peer(const wire::Address&, const route::RouteView&);
   bool serving(std::uint32_t flow) const { return !state_[flow].rules.empty(); }
   std::size_t serving() const;  // how many do
 

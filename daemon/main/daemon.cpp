@@ -211,6 +211,8 @@ session::Reply Daemon::dial(std::uint64_t client, std::uint32_t flow, const sess
   if (!control::Flows::may_dial(f, remote))
     return {static_cast<int>(shm::Status::denied), config::show_endpoint(remote) + " is no destination of flow " + f.name + ": " +
                                                        destinations(f)};
+  if (const std::string none = control::Flows::no_peer(remote.address, *routes_->view()); !none.empty())
+    return {static_cast<int>(shm::Status::invalid), "flow " + f.name + ": " + none};
   std::string why;
   const auto key = flows_->dial_key(flow, remote, *routes_->view(), why);
   if (!key || !flows_->serving(flow)) return {static_cast<int>(shm::Status::busy), "flow " + access_[flow].name + ": " + (key ? "its local ports are taken" : why)};

@@ -55,3 +55,14 @@ def test_a_flow_without_a_server_of_its_own_says_so(netchand, build):
     client = dial(daemon, build)
     assert "flow wide has no server of its own: name one of its destinations" in client.communicate(timeout=10)[1].decode()
     assert client.returncode == 1
+
+
+def test_what_cannot_be_a_peer_is_refused_before_anything_is_sent(netchand, build):
+    flow = connect_flow("wide", 7000, destinations=["0.0.0.0/0:7000", "[::]/0:7000"])
+    daemon = netchand([flow])
+    for where, why in ((f"{ADDRESS['a']}:7000", "is an address of this host"), (f"[{ADDRESS6['a']}]:7000", "is an address of this host"),
+                       ("10.77.0.255:7000", "is the broadcast address of a subnet"), ("224.0.0.1:7000", "no TCP peer can have")):
+        client = dial(daemon, build, where)
+        words = client.communicate(timeout=10)[1].decode()
+        assert client.returncode == 1 and why in words, words
+    assert daemon.metrics().sum("netchan_worker_connections") == 0

@@ -242,6 +242,42 @@ TEST_CASE("destinations: local ports from any remote end, wherever routes lead; 
   CHECK(owns(h.eth0, "10.0.0.2", 40000));
 }
 
+TEST_CASE("what cannot be a peer is not dialled, whatever the destinations say") {
+  Host h;
+  h.flow("out", false, {}).tcp.destinations = {{prefix("0.0.0.0", 0), {1, 65535}}, {prefix("::", 0), {1, 65535}}};
+  h.address(kEth0, "10.0.0.2");
+  h.address(kEth0, "10.3.0.0");
+  h.address(kEth0, "10.4.0.1");
+  h.address(kEth0, "fd00::2");
+  h.address(kEth1, "10.5.0.2");  // on a device that does not lead to itself
+  h.route("0.0.0.0", 0, kEth0, "10.0.0.1");
+  h.route("10.0.0.0", 24, kEth0);
+  h.route("10.3.0.0", 31, kEth0);
+  h.route("10.5.0.0", 16, kEth1);
+  h.route("10.6.0.0", 16, kEth0, "10.0.0.1");
+  h.route("10.7.0.0", 16, kEth0);  // no subnet of this host's
+  h.route("::", 0, kEth0, "fe80::1");
+  h.update(true);
+  std::string why;
+  const auto dial = [&](const char* to) { return h.flows->dial_key(0, config::Endpoint{at(to), 7000}, h.view, why).has_value(); };
+  for (const auto& [to, words] : {std::pair{"255.255.255.255", "no TCP peer can have"}, {"224.0.0.1", "no TCP peer can have"},
+                                  {"239.255.255.255", "no TCP peer can have"}, {"127.0.0.1", "no TCP peer can have"},
+                                  {"0.0.0.0", "no TCP peer can have"}, {"0.1.2.3", "no TCP peer can have"},
+                                  {"240.0.0.1", "no TCP peer can have"}, {"::1", "no TCP peer can have"}, {"::", "no TCP peer can have"},
+                                  {"ff02::1", "no TCP peer can have"}, {"10.0.0.2", "is an address of this host"},
+                                  {"10.5.0.2", "is an address of this host"}, {"fd00::2", "is an address of this host"},
+                                  {"10.0.0.255", "is the broadcast address"}, {"10.5.255.255", "is the broadcast address"}}) {
+    const char* const peer = to;
+    CAPTURE(peer);
+    CHECK_FALSE(dial(to));
+    CHECK(why.find(words) != std::string::npos);
+  }
+  for (const char* peer : {"10.0.0.254", "10.3.0.1", "10.6.255.255", "10.7.255.255", "10.0.1.255", "223.255.255.255", "fd00::ff", "2001:db8::1"}) {
+    CAPTURE(peer);
+    CHECK(dial(peer));
+  }
+}
+
 TEST_CASE("destinations alone: no server of its own, and ::/0 is not IPv4's") {
   Host h;
   h.flow("out", false, {}).tcp.destinations = {{prefix("::", 0), {1, 65535}}};
