@@ -22,9 +22,13 @@ WORKER_CORE, CLIENT_CORE = 0, 1
 BULK = 65536
 OUT_PORT, IN_PORT, ECHO_PORT = 7001, 9001, 7002
 # The same flows over both families; a flow over IPv6 has a 6 behind its name.
-FAMILIES = {"": ADDRESS, "6": {side: f"[{address}]" for side, address in ADDRESS6.items()}}
+FAMILIES = {"": ADDRESS, "6": ADDRESS6}
 # A source over kernel sockets that stands for a peer which is not measured: it batches, so that it is not the bottleneck.
 PEER_BATCH_OCTETS = 16384
+
+
+def endpoint(family, side, port):
+    return f"[{FAMILIES[family][side]}]:{port}" if family else f"{FAMILIES[family][side]}:{port}"
 
 
 class Failed(Exception):
@@ -171,7 +175,7 @@ class Netchan:
     def out(self, size, seconds, family=""):
         """client -> netchand -> kernel sink"""
         def body():
-            sink = self.lab.start("b", [program(self.build, "kernel_peer"), "sink", f"{FAMILIES[family]['b']}:{OUT_PORT}", "--listen",
+            sink = self.lab.start("b", [program(self.build, "kernel_peer"), "sink", endpoint(family, "b", OUT_PORT), "--listen",
                                         "--size", size], core=CLIENT_CORE, **PIPES)
             wait_ready(sink, "kernel sink")
             batch = max(1, min(64, 4096 // size))
@@ -187,7 +191,7 @@ class Netchan:
         def body():
             sink = self.daemon.client([program(self.build, "netchan_peer"), "sink", "in" + family, "--size", size], core=CLIENT_CORE, **PIPES)
             wait_ready(sink, "netchan sink")
-            source = self.lab.start("b", [program(self.build, "kernel_peer"), "source", f"{FAMILIES[family]['a']}:{IN_PORT}", "--size", size,
+            source = self.lab.start("b", [program(self.build, "kernel_peer"), "source", endpoint(family, "a", IN_PORT), "--size", size,
                                           "--seconds", seconds, "--batch", max(1, PEER_BATCH_OCTETS // size)], core=CLIENT_CORE, **PIPES)
             result_of(source, "kernel source", seconds + 20)
             got = result_of(sink, "netchan sink", 20)
@@ -200,7 +204,7 @@ class Netchan:
             if self.peer:
                 echo = self.peer.client([program(self.build, "netchan_peer"), "echo", "echo", *options], core=CLIENT_CORE, **PIPES)
             else:
-                echo = self.lab.start("b", [program(self.build, "kernel_peer"), "echo", f"{FAMILIES[family]['b']}:{ECHO_PORT}", "--listen",
+                echo = self.lab.start("b", [program(self.build, "kernel_peer"), "echo", endpoint(family, "b", ECHO_PORT), "--listen",
                                             "--nodelay", *options], core=CLIENT_CORE, **PIPES)
             wait_ready(echo, "echo")
             report = result_of(self.daemon.client([program(self.build, "netchan_peer"), "ping", "ping" + family, "--size", size, "--seconds", seconds,
