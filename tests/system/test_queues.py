@@ -106,7 +106,7 @@ def test_flows_on_two_interfaces_at_once(netchand, build, folder, lab):
     theirs = random_file(folder / "big-theirs", 4, 2)
     clients = {name: cat(daemon, build, name, target=folder / f"big-{name}") for name in ("first", "second")}
     first = attached(daemon, 9000)
-    second = lab.connect("b", (SECOND_ADDRESS["a"], 9000))
+    second = attached(daemon, 9000, address=SECOND_ADDRESS["a"])
     for sock in (first, second):
         send_file(sock, theirs)
     for sock in (first, second):

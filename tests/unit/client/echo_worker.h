@@ -193,6 +193,7 @@ class EchoWorker : public Thread {
     std::uint64_t moved = 0;  // octets taken from the send log
     std::uint64_t delivered = 0, consumed = 0;
     std::uint32_t requests = 0;
+    session::StreamWish wish;  // the client's last
     bool resting = false, fin_told = false, ended = false;
     std::deque<std::pair<shm::News, std::uint64_t>> news;
     void tell(shm::News what, std::uint64_t position) {
@@ -218,8 +219,10 @@ class EchoWorker : public Thread {
 
   // true: something moved.
   bool look(Lane& lane, Echo& s) {
-    const auto wish = lane.read_wish(s.ref);
-    if (!wish) return options_.source != 0;  // a source does not wait to be asked
+    // A client that has just resumed has not said anything yet: what it said before is still to be done.
+    if (const auto fresh = lane.read_wish(s.ref)) s.wish = *fresh;
+    else if (s.wish.committed == s.moved) return options_.source != 0;  // a source does not wait to be asked
+    const session::StreamWish* const wish = &s.wish;
     const std::uint64_t before = s.moved + s.delivered;
     s.consumed = wish->consumed;
     s.requests = wish->requests;
