@@ -16,6 +16,11 @@ namespace {
 
 bool contains(const auto& all, const auto& one) { return std::find(all.begin(), all.end(), one) != all.end(); }
 
+// `all` are rules, or what is held for some.
+bool among(const auto& all, const auto& rule) {
+  return std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.same(rule); });
+}
+
 }  // namespace
 
 std::vector<session::FlowAccess> resolve_access(const config::Config& config) {
@@ -142,7 +147,7 @@ std::vector<Flows::Rule> Flows::dials(std::uint32_t flow, const route::RouteView
     const bool any = !f.tcp.destinations.empty();
     const Rule rule{any ? Rule::Kind::range : Rule::Kind::connect, w->entry, w->local, f.tcp.local_ports,
                     any ? config::Endpoint{} : f.tcp.endpoint(), 0};
-    if (std::none_of(wanted.begin(), wanted.end(), [&](const Rule& r) { return r.same(rule); })) wanted.push_back(rule);
+    if (!among(wanted, rule)) wanted.push_back(rule);
   };
   for (const config::Endpoint& e : f.tcp.endpoints) want(e.address);
   for (const config::Destination& d : f.tcp.destinations) {
@@ -155,8 +160,7 @@ std::vector<Flows::Rule> Flows::dials(std::uint32_t flow, const route::RouteView
   for (const Held& h : state_[flow].rules) {
     const SteeredInterface& i = interfaces_[h.rule.entry];
     const bool idle = h.rule.kind == Rule::Kind::range && view.has_address(view.device(i.ifindex, i.vlan), h.rule.local);
-    if ((wanted.empty() || idle) && std::none_of(wanted.begin(), wanted.end(), [&](const Rule& r) { return r.same(h.rule); }))
-      wanted.push_back(h.rule);
+    if ((wanted.empty() || idle) && !among(wanted, h.rule)) wanted.push_back(h.rule);
   }
   return wanted;
 }
@@ -168,16 +172,13 @@ std::vector<Flows::Rule> Flows::dials(std::uint32_t flow, const route::RouteView
 void Flows::reconcile(std::uint32_t flow, const route::RouteView& view, const std::vector<Rule>& wanted, std::vector<std::string> missing,
                       bool starting) {
   FlowState& s = state_[flow];
-  const auto among = [](const auto& rules, const Rule& rule) {
-    return std::any_of(rules.begin(), rules.end(), [&](const auto& r) { return r.same(rule); });
-  };
   std::erase_if(s.rules, [&](const Held& h) {
     if (among(wanted, h.rule)) return false;
     remove(h.rule);
     return true;
   });
   for (const Rule& rule : wanted) {
-    if (std::any_of(s.rules.begin(), s.rules.end(), [&](const Held& h) { return h.rule.same(rule); })) continue;
+    if (among(s.rules, rule)) continue;
     try {
       add(flow, view, rule);
     } catch (const std::runtime_error& e) {

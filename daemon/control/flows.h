@@ -79,6 +79,7 @@ class Flows {
   struct Held {
     Rule rule;
     Reservation ports;
+    bool same(const Rule& r) const { return rule.same(r); }
   };
   struct FlowState {
     std::vector<Held> rules;

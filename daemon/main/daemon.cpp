@@ -82,13 +82,7 @@ std::string destinations(const config::Flow& f) {
   std::string text;
   const auto add = [&](const std::string& one) { text += (text.empty() ? "" : ", ") + one; };
   for (const config::Endpoint& e : f.tcp.endpoints) add(config::show_endpoint(e));
-  for (const config::Destination& d : f.tcp.destinations) {
-    const wire::Address& a = d.prefix.address;
-    const std::uint32_t length = a.is_v4() ? d.prefix.length - 96u : d.prefix.length;
-    const std::string address = config::show_address(a);
-    add((a.is_v4() ? address : "[" + address + "]") + "/" + std::to_string(length) + ":" + std::to_string(d.ports.first) +
-        (d.ports.last != d.ports.first ? "-" + std::to_string(d.ports.last) : ""));
-  }
+  for (const config::Destination& d : f.tcp.destinations) add(config::show(config::Kind::destination, {}, d));
   return text;
 }
 

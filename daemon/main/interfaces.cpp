@@ -64,8 +64,7 @@ void Interfaces::open(const route::RouteView& view, Caches& caches) {
       continue;
     }
     attach(i, view);
-    const std::uint32_t queues = port::Device::open(i.entry->name).queues;
-    for (std::uint32_t q = 0; q < queues; ++q) {
+    for (std::uint32_t q = 0; q < i.covered; ++q) {
       Queue& queue = add_queue(i, q);
       bound(i, queue, std::make_unique<port::Port>(port_spec(i, q), umem_, *caches[queue.worker], umem_owner()));
     }

@@ -29,9 +29,6 @@ struct AllowedPrefix {
 enum class NoClient : std::uint8_t { refuse, drop, hold };
 enum class OnClientExit : std::uint8_t { reset, fin, hold };
 
-// No device has this number. Interface 0 is any.
-inline constexpr std::uint32_t kNoDevice = 0xffffffff;
-
 struct FlowSpec {
   static constexpr std::uint32_t kAnyInterface = 0xffffffff;
 

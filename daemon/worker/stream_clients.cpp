@@ -100,10 +100,7 @@ bool Streams::look(Instant now, std::uint32_t index) {
     if (!s.engine_done) engine_.abort(now, s.conn);
     s.client_done = true;
   } else if (fresh & shm::request::close) {
-    if (!s.engine_done) {
-      engine_.shutdown(now, s.conn);
-      engine_.release(now, s.conn);
-    }
+    if (!s.engine_done) engine_.release(now, s.conn);
     s.client_done = true;
   } else if (!s.engine_done) {
     engine_.shutdown(now, s.conn);

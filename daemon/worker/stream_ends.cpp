@@ -30,12 +30,10 @@ void Streams::leave(Instant now, std::uint32_t index, OnClientExit how) {
   s.held = false;
   s.client_done = true;
   if (s.engine_done) return;
-  if (how != OnClientExit::fin || !s.open) {
+  if (how != OnClientExit::fin || !s.open)
     engine_.abort(now, s.conn);
-  } else {
-    engine_.shutdown(now, s.conn);
+  else
     engine_.release(now, s.conn);
-  }
 }
 
 // ---- time -------------------------------------------------------------------------------------------------------------
@@ -60,7 +58,7 @@ void Streams::expire(Instant now) {
 
 // ---- resuming ---------------------------------------------------------------------------------------------------------
 
-void Streams::resume(Instant, const Resume& r) { resumes_.push_back({r, 0, {}}); }
+void Streams::resume(const Resume& r) { resumes_.push_back({r, 0, {}}); }
 
 // A part of it, so that nobody else has to wait for all that copying. true: done, and main knows.
 bool Streams::resume_step(Instant now, ResumeJob& job) {

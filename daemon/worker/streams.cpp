@@ -23,13 +23,12 @@ Streams::Streams(atcp::Engine& engine, Paths& paths, Mailbox& mailbox, WorkerCou
   half_open_.resize(capacity);
   for (std::uint32_t f = 0; f < specs.size(); ++f) {
     flows_.emplace_back();
-    if (!specs[f].listen) continue;
-    listen(f, specs[f].interface == FlowSpec::kAnyInterface ? 0 : kNoDevice);
+    // Flows of different interfaces may have one address and port: they are apart only once there is a device (new_device).
+    if (specs[f].listen && specs[f].interface == FlowSpec::kAnyInterface) listen(f, 0);
   }
 }
 
 void Streams::listen(std::uint32_t flow, std::uint32_t ifindex) {
-  if (ifindex == kNoDevice) return;  // flows of different interfaces may have one address and port: apart only there
   const FlowSpec& spec = specs_[flow];
   // A worker's share of what all workers together may do, rounded up.
   const auto share = [&](std::uint32_t of_all) { return (of_all + workers_ - 1) / workers_; };
@@ -53,7 +52,7 @@ void Streams::new_device(Instant now, const NewDevice& d) {
     if (!specs_[f].listen || specs_[f].interface != d.interface) continue;
     for (const atcp::ListenerId listener : flows_[f].listeners) engine_.unlisten(listener);
     flows_[f].listeners.clear();
-    listen(f, d.ifindex != 0 ? d.ifindex : kNoDevice);
+    if (d.ifindex != 0) listen(f, d.ifindex);
   }
 }
 

@@ -49,7 +49,7 @@ class Streams {
   // ---- commands of main
   void add_lane(Instant now, std::unique_ptr<session::Lane>);
   void retire_lane(Instant now, std::uint64_t client, bool hold);
-  void resume(Instant now, const Resume&);
+  void resume(const Resume&);
   void attach_flow(std::uint64_t client, std::uint32_t flow);
   void detach_flow(std::uint64_t client, std::uint32_t flow);
   void dial(Instant now, const Dial&);

@@ -171,7 +171,7 @@ void Worker::execute(Instant now, Command& command) {
   else if (const auto* c2 = std::get_if<AttachFlow>(&command)) streams_.attach_flow(c2->client, c2->flow);
   else if (const auto* c3 = std::get_if<DetachFlow>(&command)) streams_.detach_flow(c3->client, c3->flow);
   else if (const auto* c4 = std::get_if<Dial>(&command)) streams_.dial(now, *c4);
-  else if (const auto* c7 = std::get_if<Resume>(&command)) streams_.resume(now, *c7);
+  else if (const auto* c7 = std::get_if<Resume>(&command)) streams_.resume(*c7);
   else if (auto* c5 = std::get_if<NewRoutes>(&command)) {
     paths_.set_routes(std::move(c5->view));
     streams_.routes_changed(now);
